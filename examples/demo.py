@@ -1,0 +1,87 @@
+"""Restore the example pictures with the bundled weights: ``make demo``.
+
+Writes the restored pictures and one sheet (degraded, restored, clean side by side), prints the PSNR of each picture
+before and after, and exits with 1 if any picture got worse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+from rich.table import Table
+
+from moceir import Restorer, image_io
+from moceir.metrics import psnr_db
+
+HERE = Path(__file__).parent
+MARGIN_PX, LABEL_PX = 8, 24
+
+
+def main() -> int:
+    """Run the demo; the result is the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--output", type=Path, default=Path("demo"))
+    arguments = parser.parse_args()
+
+    restorer = Restorer.from_pretrained(arguments.model)
+    table = Table("picture", "before, dB", "after, dB", "gain, dB", title=f"PSNR with model '{arguments.model}'")
+    rows: list[Image.Image] = []
+    worse: list[str] = []
+    for degraded_file in sorted((HERE / "degraded").glob("*.png")):
+        restored_file = arguments.output / degraded_file.name
+        restorer.restore_file(degraded_file, restored_file)
+        degraded, restored, clean = (
+            image_io.read(path).rgb for path in (degraded_file, restored_file, HERE / "clean" / degraded_file.name)
+        )
+        before, after = psnr(degraded, clean), psnr(restored, clean)
+        table.add_row(degraded_file.stem, f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}")
+        if after < before:
+            worse.append(degraded_file.stem)
+        labels = (f"{degraded_file.stem}: {before:.1f} dB", f"restored: {after:.1f} dB", "clean")
+        rows.append(sheet_row([degraded, restored, clean], labels))
+    stack_rows(rows).save(arguments.output / "sheet.png")
+    Console().print(table)
+    print(f"pictures and sheet.png are in {arguments.output}")
+    if worse:
+        print(f"got worse: {', '.join(worse)}", file=sys.stderr)
+    return 1 if worse else 0
+
+
+def psnr(restored: image_io.Pixels, clean: image_io.Pixels) -> float:
+    """PSNR in dB of two ``(H, W, 3)`` uint8 pictures."""
+    pair = (torch.from_numpy(a).permute(2, 0, 1)[None] / 255 for a in (restored, clean))
+    return float(psnr_db(*pair))
+
+
+def sheet_row(pictures: list[NDArray[np.uint8]], labels: tuple[str, ...]) -> Image.Image:
+    """Pictures of one size side by side, a label above each."""
+    height, width = pictures[0].shape[:2]
+    row = Image.new("RGB", (len(pictures) * (width + MARGIN_PX) + MARGIN_PX, height + LABEL_PX + MARGIN_PX), "white")
+    draw = ImageDraw.Draw(row)
+    for i, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        left = MARGIN_PX + i * (width + MARGIN_PX)
+        draw.text((left, 4), label, fill="black", font=ImageFont.load_default(15))
+        row.paste(Image.fromarray(picture), (left, LABEL_PX))
+    return row
+
+
+def stack_rows(rows: list[Image.Image]) -> Image.Image:
+    """Rows below each other on white."""
+    sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
+    return sheet
+
+
+if __name__ == "__main__":
+    sys.exit(main())

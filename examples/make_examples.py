@@ -1,0 +1,99 @@
+"""Make the example pairs from photographs that scikit-image bundles: `python examples/make_examples.py [FOLDER]`.
+
+With the versions of constraints.txt the files come out the same, byte for byte; other versions or another processor
+may differ by single levels. Origin and terms of the photographs: README.md in this folder.
+"""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from skimage import data
+from torch import Tensor
+
+from moceir import image_io
+from moceir.degradations import degrade, parse
+
+LONG_SIDE_PX = 384
+
+
+class Example(NamedTuple):
+    """One pair.
+
+    Attributes:
+        name: Stem of both files.
+        source: Function of `skimage.data` that gives the photograph.
+        crop: Top, left, height and width of the part that is used, in pixels of the photograph.
+        degradation: What is done to it, as text for `moceir.degradations.parse`.
+    """
+
+    name: str
+    source: str
+    crop: tuple[int, int, int, int]
+    degradation: str
+
+
+EXAMPLES = (
+    Example("noise25_chelsea", "chelsea", (0, 0, 300, 451), "noise:sigma=25"),
+    Example("noise50_astronaut", "astronaut", (10, 120, 256, 384), "noise:sigma=50"),
+    Example(
+        "rain_rocket",
+        "rocket",
+        (0, 0, 427, 640),
+        "rain:angle_deg=12,length_px=28,width_px=1.3,density=0.07,strength=0.65,screen=0.5,far_strength=0,mist=0",
+    ),
+    Example(
+        "haze_astronaut",
+        "astronaut",
+        (0, 0, 512, 512),
+        "haze:beta=1.1,airlight=0.85,warmth=0,depth_offset=0.2,depth_span=0.8,ramp=0.6,tilt_deg=0",
+    ),
+    Example(
+        "blur_chelsea", "chelsea", (30, 85, 256, 346), "blur:kind=motion,size_px=9,angle_deg=20,noise_sigma_255=0.5"
+    ),
+    Example(
+        "low_light_coffee",
+        "coffee",
+        (0, 0, 400, 600),
+        "low_light:exposure=0.18,gamma=2.2,cast_red=1,cast_blue=1.05,read_sigma=0.001,shot=0.0005",
+    ),
+    Example("jpeg_coffee", "coffee", (100, 170, 256, 384), "jpeg:quality=15,subsample=true"),
+)
+
+
+def clean_picture(example: Example) -> Tensor:
+    """Cut and shrink the photograph: `(1, 3, H, W)` in [0, 1], whole 8-bit levels."""
+    top, left, height, width = example.crop
+    photo = torch.from_numpy(getattr(data, example.source)())[top : top + height, left : left + width]
+    pixels = photo.permute(2, 0, 1)[None].float() / 255
+    scale = min(1.0, LONG_SIDE_PX / max(height, width))
+    size = (round(scale * height), round(scale * width))
+    return to_8_bit(F.interpolate(pixels, size, mode="bicubic", antialias=True))
+
+
+def to_8_bit(pixels: Tensor) -> Tensor:
+    """Round to the levels that a file can hold."""
+    return (pixels.clamp(0, 1) * 255).round() / 255
+
+
+def write(path: Path, pixels: Tensor) -> None:
+    """Write `(1, 3, H, W)` in [0, 1] as a PNG."""
+    levels = (pixels[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
+    image_io.write(path, image_io.Picture(levels.numpy()))
+
+
+def main(folder: Path) -> None:
+    """Write all pairs into `clean` and `degraded` below the folder."""
+    for seed, example in enumerate(EXAMPLES):
+        clean = clean_picture(example)
+        degraded = to_8_bit(degrade(clean, parse(example.degradation), torch.Generator().manual_seed(seed)))
+        write(folder / "clean" / f"{example.name}.png", clean)
+        write(folder / "degraded" / f"{example.name}.png", degraded)
+        psnr_db = -10 * (degraded - clean).square().mean().log10().item()
+        print(f"{example.name}: {psnr_db:.2f} dB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)

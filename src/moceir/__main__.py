@@ -1,0 +1,5 @@
+"""``python -m moceir``."""
+
+from moceir.cli import main
+
+main()

@@ -1,0 +1,54 @@
+"""The command line: parse, call the library, print, exit.
+
+Exit codes: 0 if everything succeeded, 1 if something failed, 2 for wrong usage. Only Typer is imported here; each
+command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from moceir.cli.evaluate import evaluate_command
+from moceir.cli.restore import restore_command
+from moceir.cli.train import train_command
+from moceir.errors import MoceirError
+
+app = typer.Typer(
+    name="moceir",
+    help="Give it any degraded photograph and it gives back a clean one, without being told what is wrong.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("restore")(restore_command)
+app.command("train")(train_command)
+app.command("evaluate")(evaluate_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"moceir {version('moceir')}")
+        raise typer.Exit
+
+
+@app.callback()
+def moceir(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Give it any degraded photograph and it gives back a clean one, without being told what is wrong."""
+
+
+def main() -> None:
+    """Run the command line; expected errors become one line and exit code 1."""
+    try:
+        app()
+    except MoceirError as error:
+        typer.echo(f"moceir: {error}", err=True)
+        sys.exit(1)

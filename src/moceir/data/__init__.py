@@ -1,0 +1,1 @@
+"""Photographs and pairs for training and evaluation."""

@@ -1,0 +1,179 @@
+"""Small image operations that several degradations share: reflection, blurs, splatting and smooth random fields."""
+
+import math
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Rows of points splatted at once: bounds the temporary memory on large photographs to some tens of megabytes.
+_SPLAT_ROWS = 8192
+# Longer side of the grid on which the guided filter is fitted.
+_GUIDE_PX = 96
+
+
+def reflect_pad(images: Tensor, pad: int) -> Tensor:
+    """Extend pictures by reflection, over and over where they are smaller than the padding.
+
+    `torch.nn.functional.pad` refuses a padding that is not smaller than the picture; this works from 1x1 upward.
+
+    Args:
+        images: `(B, C, H, W)`.
+        pad: Pixels to add on each side.
+
+    Returns:
+        `(B, C, H + 2 pad, W + 2 pad)`.
+    """
+
+    def indices(size: int) -> Tensor:
+        period = max(2 * (size - 1), 1)
+        position = torch.arange(-pad, size + pad, device=images.device).remainder(period)
+        return (size - 1) - (position - (size - 1)).abs()
+
+    return images[..., indices(images.shape[-2]), :][..., indices(images.shape[-1])]
+
+
+def convolve(images: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve each picture with its own kernel, reflecting at the border.
+
+    In the Fourier domain, because the kernels reach 30 pixels and more, where direct convolution is many times slower.
+
+    Args:
+        images: `(B, C, H, W)`.
+        kernels: `(B, K, K)`, K odd, centred.
+
+    Returns:
+        `(B, C, H, W)`.
+    """
+    height, width = images.shape[-2:]
+    radius = kernels.shape[-1] // 2
+    padded = reflect_pad(images, radius)
+    # Multiples of 16 avoid the slow prime lengths. The wrap-around falls into the border that is cropped below.
+    size = [math.ceil(length / 16) * 16 for length in padded.shape[-2:]]
+    # torch has no types for its Fourier transforms.
+    spectrum = cast("Tensor", torch.fft.rfft2(padded, s=size))  # pyright: ignore[reportUnknownMemberType]
+    response = cast("Tensor", torch.fft.rfft2(kernels, s=size))  # pyright: ignore[reportUnknownMemberType]
+    full = cast("Tensor", torch.fft.irfft2(spectrum * response[:, None], s=size))  # pyright: ignore[reportUnknownMemberType]
+    return full[..., 2 * radius : 2 * radius + height, 2 * radius : 2 * radius + width]
+
+
+def gaussian_blur(plane: Tensor, sigma_px: float) -> Tensor:
+    """Blur one plane with a Gaussian; beyond the border it is zero.
+
+    Args:
+        plane: `(H, W)`.
+        sigma_px: Standard deviation in pixels.
+
+    Returns:
+        `(H, W)`.
+    """
+    radius = max(1, math.ceil(3 * sigma_px))
+    steps = torch.arange(-radius, radius + 1, dtype=plane.dtype, device=plane.device)
+    kernel = torch.exp(-0.5 * (steps / sigma_px) ** 2)
+    kernel = kernel / kernel.sum()
+    rows = F.conv2d(plane[None, None], kernel.view(1, 1, -1, 1), padding=(radius, 0))
+    return F.conv2d(rows, kernel.view(1, 1, 1, -1), padding=(0, radius))[0, 0]
+
+
+def splat(y_px: Tensor, x_px: Tensor, weight: Tensor, height: int, width: int) -> Tensor:
+    """Add weighted points to an empty plane, each shared by its four nearest pixels.
+
+    Args:
+        y_px: Rows `(N, P)`, fractional; pixel centres are at whole numbers. Points outside the plane are dropped.
+        x_px: Columns `(N, P)`.
+        weight: What each point adds, `(N, P)`.
+        height: H of the plane in pixels.
+        width: W of the plane in pixels.
+
+    Returns:
+        `(H, W)`.
+    """
+    plane = weight.new_zeros(height * width)
+    parts = math.ceil(len(y_px) / _SPLAT_ROWS) or 1
+    for ys, xs, ws in zip(y_px.chunk(parts), x_px.chunk(parts), weight.chunk(parts), strict=True):
+        top, left = ys.floor(), xs.floor()
+        for row, share_y in ((top, top + 1 - ys), (top + 1, ys - top)):
+            for column, share_x in ((left, left + 1 - xs), (left + 1, xs - left)):
+                inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+                index = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
+                plane.index_add_(0, index.flatten(), (ws * share_y * share_x * inside).flatten())
+    return plane.view(height, width)
+
+
+def stretch(field: Tensor) -> Tensor:
+    """Scale each `(C, H, W)` field of a batch to fill [0, 1]; a constant one becomes 0."""
+    low = field.amin((1, 2, 3), keepdim=True)
+    return (field - low) / (field.amax((1, 2, 3), keepdim=True) - low).clamp(min=1e-6)
+
+
+def smooth_noise(images: Tensor, cells: int, generator: torch.Generator) -> Tensor:
+    """Draw a low-frequency random field for each picture.
+
+    Args:
+        images: `(B, 3, H, W)`, for shape, dtype and device.
+        cells: Bumps along each side, about; a second octave adds half as strong ones of half the size.
+        generator: Source of the randomness.
+
+    Returns:
+        `(B, 1, H, W)` in [0, 1].
+    """
+    batch, _, height, width = images.shape
+    field = images.new_zeros(batch, 1, height, width)
+    for grid, weight in ((cells, 1.0), (2 * cells, 0.5)):
+        knots = torch.randn(batch, 1, grid, grid, generator=generator, dtype=images.dtype, device=images.device)
+        field = field + weight * F.interpolate(knots, size=(height, width), mode="bicubic", align_corners=False)
+    return stretch(field)
+
+
+def guided_filter(guide: Tensor, target: Tensor, radius_share: float = 0.06, epsilon: float = 1e-3) -> Tensor:
+    """Smooth `target` except across the edges of `guide` (He, Sun, Tang 2010; the coarse-grid variant of 2015).
+
+    The linear coefficients are fitted on a grid of at most 96 pixels, so the cost hardly grows with the picture.
+
+    Args:
+        guide: `(B, 1, H, W)` in [0, 1].
+        target: `(B, 1, H, W)`.
+        radius_share: Radius of the window as a share of the longer side.
+        epsilon: Variance of the guide below which it counts as flat.
+
+    Returns:
+        `(B, 1, H, W)`.
+    """
+    size = (guide.shape[-2], guide.shape[-1])
+    scale = min(1.0, _GUIDE_PX / max(size))
+    grid = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+    radius = max(1, round(radius_share * max(grid)))
+
+    def mean(plane: Tensor) -> Tensor:
+        # One direction after the other: 2 (2 r + 1) additions per pixel instead of (2 r + 1)^2.
+        rows = F.avg_pool2d(plane, (2 * radius + 1, 1), stride=1, padding=(radius, 0), count_include_pad=False)
+        return F.avg_pool2d(rows, (1, 2 * radius + 1), stride=1, padding=(0, radius), count_include_pad=False)
+
+    small, wanted = F.adaptive_avg_pool2d(guide, grid), F.adaptive_avg_pool2d(target, grid)
+    mean_small, mean_wanted = mean(small), mean(wanted)
+    slope = (mean(small * wanted) - mean_small * mean_wanted) / (mean(small * small) - mean_small**2 + epsilon)
+    offset = mean_wanted - slope * mean_small
+    coefficients = F.interpolate(
+        torch.cat([mean(slope), mean(offset)], dim=1), size=size, mode="bilinear", align_corners=False
+    )
+    return coefficients[:, :1] * guide + coefficients[:, 1:]
+
+
+def luma(images: Tensor) -> Tensor:
+    """Return the luma `(B, 1, H, W)` of `(B, 3, H, W)` RGB (BT.601)."""
+    return images[:, :1] * 0.299 + images[:, 1:2] * 0.587 + images[:, 2:] * 0.114
+
+
+def lift(images: Tensor, amount: Tensor, level: float) -> Tensor:
+    """Lay a thin veil over pictures: what is darker than `level` moves towards it, what is brighter stays.
+
+    Args:
+        images: `(B, 3, H, W)` in [0, 1].
+        amount: How far, `(B, 1, 1, 1)` in [0, 1].
+        level: Brightness of the veil in [0, 1].
+
+    Returns:
+        `(B, 3, H, W)`, nowhere darker than `images`.
+    """
+    return images + amount * (level - images).clamp(min=0)

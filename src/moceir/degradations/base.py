@@ -1,0 +1,126 @@
+"""What every degradation is: a frozen record of parameters, drawn in one place and applied in another.
+
+The parameters of one sample are plain data (`model_dump` gives JSON), so a recipe, a log or a bug report can hold
+them. What cannot be a number, the random *fields* (noise samples, streak positions, depth maps), comes from the
+generator that is handed to `apply`: the same images, parameters and generator state give the same result.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Self, TypeVar
+
+import pydantic
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+class Degradation(pydantic.BaseModel):
+    """Parameters of one degraded sample. A subclass adds its fields, `draw` and `_apply`."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
+
+    @classmethod
+    def draw(cls, generator: torch.Generator) -> Self:
+        """Draw the parameters of one sample from the training distribution.
+
+        Args:
+            generator: Source of the randomness. A CPU generator spares a GPU one synchronisation per number.
+
+        Returns:
+            The parameters of one sample.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def apply(cls, images: Tensor, params: Sequence[Self], generator: torch.Generator) -> Tensor:
+        """Degrade a batch of pictures.
+
+        Args:
+            images: Clean pictures, `(B, 3, H, W)` float RGB in [0, 1], any H and W from 1.
+            params: One record of parameters per picture.
+            generator: Source of the random fields, on the device of `images`.
+
+        Returns:
+            Degraded pictures of the same shape, dtype and device, in [0, 1].
+
+        Raises:
+            ValueError: If `images` is not `(B, 3, H, W)` or `params` has not B records.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(f"images must be floating point (B, 3, H, W), got {images.dtype} {tuple(images.shape)}")
+        if len(params) != images.shape[0]:
+            raise ValueError(f"{images.shape[0]} images need as many parameter records, got {len(params)}")
+        if images.numel() == 0:
+            return images.clone()
+        return cls._apply(images, params, generator).clamp(0, 1)
+
+    @classmethod
+    def _apply(cls, images: Tensor, params: Sequence[Any], generator: torch.Generator) -> Tensor:
+        """Do the work of `apply` on checked arguments; the result need not be clamped."""
+        # `Any`, so that a subclass may ask for its own records: `apply` is what promises it gets them.
+        raise NotImplementedError
+
+    def override(self, fixed: dict[str, object]) -> Self:
+        """Replace some of the drawn values.
+
+        Args:
+            fixed: Values by field name.
+
+        Returns:
+            A checked copy in which the values of `fixed` stand.
+        """
+        return type(self).model_validate(self.model_dump() | fixed)
+
+
+def uniform(generator: torch.Generator, low: float, high: float) -> float:
+    """Draw one number, uniform in [low, high)."""
+    return low + (high - low) * torch.rand((), generator=generator, device=generator.device, dtype=torch.float64).item()
+
+
+def log_uniform(generator: torch.Generator, low: float, high: float) -> float:
+    """Draw one number whose logarithm is uniform: as many between 1 and 2 as between 10 and 20."""
+    return math.exp(uniform(generator, math.log(low), math.log(high)))
+
+
+def chance(generator: torch.Generator, probability: float) -> bool:
+    """Return True with the given probability."""
+    return uniform(generator, 0, 1) < probability
+
+
+def choice(generator: torch.Generator, options: Sequence[T]) -> T:
+    """Draw one of the options, all equally likely."""
+    return options[int(uniform(generator, 0, len(options)))]
+
+
+def per_image(values: Sequence[float], images: Tensor) -> Tensor:
+    """Lay out one number per picture so that it broadcasts.
+
+    Args:
+        values: B numbers.
+        images: The pictures `(B, 3, H, W)` they belong to, for dtype and device.
+
+    Returns:
+        The numbers as `(B, 1, 1, 1)`.
+    """
+    return torch.tensor(values, dtype=images.dtype, device=images.device).view(-1, 1, 1, 1)
+
+
+def normal_like(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw standard normal samples in the shape, dtype and device of `images`."""
+    return torch.randn(images.shape, generator=generator, dtype=images.dtype, device=images.device)
+
+
+def srgb_to_linear(images: Tensor) -> Tensor:
+    """Decode sRGB values in [0, 1] to linear light in [0, 1] (IEC 61966-2-1)."""
+    return torch.where(images <= 0.04045, images / 12.92, ((images.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(light: Tensor) -> Tensor:
+    """Encode linear light as sRGB (IEC 61966-2-1); values outside [0, 1] are clipped first."""
+    light = light.clamp(0, 1)
+    # The clamp inside the power keeps its slope finite at zero, where the linear branch is taken anyway.
+    return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)

@@ -1,0 +1,132 @@
+"""Rain: bright streaks of one direction, added to the picture, as in the light-rain benchmarks.
+
+A streak is a drop smeared by its fall during the exposure, so each one is drawn as a line of points with soft ends, and
+all get their width from one blur. Drawing them one by one, rather than blurring sparse noise with one kernel, lets each
+have its own length, brightness and slight tilt.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import pydantic
+import torch
+from torch import Tensor
+
+from moceir.degradations._fields import gaussian_blur, lift, splat
+from moceir.degradations.base import Degradation, chance, log_uniform, per_image, uniform
+
+# A single streak is this much shorter or longer than `length_px`, at most.
+_SHORTEST, _LONGEST = 0.5, 1.5
+_TILT_RAD = math.radians(2.0)
+# Splatting to four neighbours blurs already, by this standard deviation (that of a triangle of width 2).
+_SPLAT_SIGMA_PX = math.sqrt(1 / 6)
+_MIST_LEVEL = 0.8
+
+
+class Rain(Degradation):
+    """Streaks of rain, optionally a finer layer further away and a mist veil. Never darkens a pixel."""
+
+    angle_deg: float = pydantic.Field(default=10.0, ge=-90, le=90)
+    """Direction of the fall from vertical; positive falls towards the lower right."""
+    length_px: float = pydantic.Field(default=30.0, ge=1, le=200)
+    """Typical length of a streak."""
+    width_px: float = pydantic.Field(default=1.2, ge=0.3, le=10)
+    """Width of a streak at half its brightness."""
+    density: float = pydantic.Field(default=0.08, ge=0, le=1)
+    """Share of the picture that the streaks would cover side by side."""
+    strength: float = pydantic.Field(default=0.6, ge=0, le=1)
+    """Brightness of the brightest streaks, 1 being white on black."""
+    screen: float = pydantic.Field(default=0.5, ge=0, le=1)
+    """How streaks are laid over: 0 adds and clips, 1 screens, which spares bright regions."""
+    far_strength: float = pydantic.Field(default=0.0, ge=0, le=1)
+    """Brightness of a second layer of finer, shorter and denser streaks; 0 for none."""
+    mist: float = pydantic.Field(default=0.0, ge=0, le=1)
+    """Opacity of a grey veil that lifts the dark regions; 0 for none."""
+
+    @classmethod
+    def draw(cls, generator: torch.Generator) -> Self:
+        """Light to moderate rain: the input PSNR is about 25 dB, mostly between 20 and 33."""
+        angle = torch.randn((), generator=generator, device=generator.device).item() * 15
+        return cls(
+            angle_deg=min(max(angle, -45.0), 45.0),
+            length_px=uniform(generator, 12, 60),
+            width_px=log_uniform(generator, 0.7, 3),
+            density=log_uniform(generator, 0.025, 0.18),
+            strength=uniform(generator, 0.35, 0.95),
+            screen=uniform(generator, 0, 1),
+            far_strength=uniform(generator, 0.1, 0.35) if chance(generator, 0.2) else 0.0,
+            mist=uniform(generator, 0.02, 0.15) if chance(generator, 0.15) else 0.0,
+        )
+
+    @classmethod
+    def _apply(cls, images: Tensor, params: Sequence[Self], generator: torch.Generator) -> Tensor:
+        height, width = images.shape[-2:]
+        # One picture at a time: they differ in how many streaks they hold.
+        layers = torch.stack([p._streaks(height, width, images, generator) for p in params])[:, None]
+        screen = per_image([p.screen for p in params], images)
+        veiled = lift(images, per_image([p.mist for p in params], images), _MIST_LEVEL)
+        return veiled + layers * (1 - screen * veiled)
+
+    def _streaks(self, height: int, width: int, like: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw the layers of one picture: `(H, W)` in [0, 1]."""
+        size = (height, width)
+        near = draw_streaks(size, self.angle_deg, self.length_px, self.width_px, self.density, like, generator)
+        light = self.strength * near
+        if self.far_strength > 0:
+            length, breadth = 0.4 * self.length_px, max(0.3, 0.5 * self.width_px)
+            far = draw_streaks(size, self.angle_deg, length, breadth, min(1.0, 2 * self.density), like, generator)
+            light = light + self.far_strength * far
+        return light.clamp(max=1)
+
+
+def draw_streaks(
+    size: tuple[int, int],
+    angle_deg: float,
+    length_px: float,
+    width_px: float,
+    density: float,
+    like: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw a plane of parallel streaks whose brightest reach about 1.
+
+    Args:
+        size: Height and width of the plane in pixels.
+        angle_deg: Direction from vertical.
+        length_px: Typical length.
+        width_px: Width at half the brightness.
+        density: Share of the plane covered if no streak overlapped another.
+        like: Any tensor with the wanted dtype and device.
+        generator: Source of the randomness.
+
+    Returns:
+        `(H, W)`, at least 0; it exceeds 1 only where streaks cross.
+    """
+    sigma = width_px / (2 * math.sqrt(2 * math.log(2)))
+    blur = math.sqrt(max(sigma**2 - _SPLAT_SIGMA_PX**2, 0.2**2))
+    border = math.ceil(3 * blur) + 1
+    height, width = size[0] + 2 * border, size[1] + 2 * border
+
+    # Centres may lie outside by half the longest streak, so that streaks enter a small crop as they enter a large one.
+    angle = math.radians(angle_deg)
+    reach_y = _LONGEST * length_px / 2 * abs(math.cos(angle))
+    reach_x = _LONGEST * length_px / 2 * (abs(math.sin(angle)) + _TILT_RAD)
+    area = (height + 2 * reach_y) * (width + 2 * reach_x)
+    count = math.ceil(density * area / (length_px * width_px)) if density > 0 else 0
+
+    draws = torch.rand(5, count, 1, generator=generator, dtype=like.dtype, device=like.device)
+    y = draws[0] * (height + 2 * reach_y) - reach_y
+    x = draws[1] * (width + 2 * reach_x) - reach_x
+    length = length_px * (_SHORTEST + (_LONGEST - _SHORTEST) * draws[2])
+    # Many faint streaks and few bright ones, as drops at all distances give.
+    brightness = 0.2 + 0.8 * draws[3] ** 1.5
+    tilt = angle + _TILT_RAD * (2 * draws[4] - 1)
+
+    points = math.ceil(_LONGEST * length_px) + 1
+    along = torch.linspace(-1, 1, points, dtype=like.dtype, device=like.device)
+    half = length / 2
+    # Weight per pixel of length times the step between points; then the peak of a line of this width is 1.
+    weight = brightness * (1 - along**4) * length / points * (sigma * math.sqrt(2 * math.pi))
+    plane = splat(y + along * half * torch.cos(tilt), x + along * half * torch.sin(tilt), weight, height, width)
+    return gaussian_blur(plane, blur)[border : border + size[0], border : border + size[1]]

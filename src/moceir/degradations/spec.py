@@ -1,0 +1,171 @@
+"""From what a person writes, `"rain:angle_deg=20,strength=0.6"`, to degraded pictures."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+import pydantic
+import torch
+from torch import Tensor
+
+from moceir.degradations.base import Degradation
+from moceir.degradations.blur import Blur
+from moceir.degradations.clean import Clean
+from moceir.degradations.haze import Haze
+from moceir.degradations.jpeg import Jpeg
+from moceir.degradations.low_light import LowLight
+from moceir.degradations.noise import Noise
+from moceir.degradations.rain import Rain
+from moceir.degradations.snow import Snow
+from moceir.errors import ConfigError
+
+DEGRADATIONS: dict[str, type[Degradation]] = {
+    "noise": Noise,
+    "rain": Rain,
+    "haze": Haze,
+    "blur": Blur,
+    "low_light": LowLight,
+    "jpeg": Jpeg,
+    "snow": Snow,
+    "clean": Clean,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DegradationSpec:
+    """A degradation by name, some of its parameters fixed and the others left to be drawn.
+
+    Args:
+        name: A key of `DEGRADATIONS`.
+        fixed: Values by parameter name (or its short form); text is converted as the parameter needs.
+
+    Raises:
+        ConfigError: If the name or a parameter is unknown, or a value does not fit.
+    """
+
+    name: str
+    fixed: Mapping[str, object] = dataclasses.field(default_factory=dict[str, object])
+
+    def __post_init__(self) -> None:
+        """Check everything now, so that a wrong spec fails where it is written and not in the middle of a run."""
+        if self.name not in DEGRADATIONS:
+            raise ConfigError(f"unknown degradation {self.name!r}; {_suggest(self.name, DEGRADATIONS)}")
+        # Through the class, so that what is stored has the parameter's own type and full name.
+        names = _names(self.kind)
+        checked: dict[str, object] = {}
+        for key, value in self.fixed.items():
+            if key not in names:
+                valid = _suggest(key, self.kind.model_fields) if names else "it takes none, so leave it out"
+                raise ConfigError(f"unknown parameter {key!r} of degradation {self.name!r}; {valid}")
+            if names[key] in checked:
+                raise ConfigError(f"parameter {names[key]!r} of degradation {self.name!r} is given twice; give it once")
+            checked[names[key]] = self._checked(names[key], value)
+        object.__setattr__(self, "fixed", MappingProxyType(checked))
+
+    def __str__(self) -> str:
+        """Return the text that `parse` reads as this spec."""
+        values = ",".join(f"{key}={value}" for key, value in self.fixed.items())
+        return f"{self.name}:{values}" if values else self.name
+
+    def __hash__(self) -> int:
+        """Hash by name and fixed values."""
+        return hash((self.name, tuple(sorted(self.fixed.items(), key=lambda item: item[0]))))
+
+    def __reduce__(self) -> tuple[type["DegradationSpec"], tuple[str, dict[str, object]]]:
+        """Pickle as name and values: worker processes get specs too, and a mapping proxy cannot be pickled."""
+        return DegradationSpec, (self.name, dict(self.fixed))
+
+    @property
+    def kind(self) -> type[Degradation]:
+        """The class of the parameters."""
+        return DEGRADATIONS[self.name]
+
+    def draw(self, generator: torch.Generator) -> Degradation:
+        """Draw the parameters of one sample; the fixed values stand."""
+        return self.kind.draw(generator).override(dict(self.fixed))
+
+    def _checked(self, key: str, value: object) -> object:
+        try:
+            return getattr(self.kind.model_validate({key: value}), key)
+        except pydantic.ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise ConfigError(
+                f"bad value {value!r} for parameter {key!r} of degradation {self.name!r}: {reason}; give another value"
+            ) from None
+
+
+def parse(text: str) -> DegradationSpec:
+    """Read a degradation from text.
+
+    Args:
+        text: A name, or a name, a colon and `parameter=value` pairs with commas between: `"noise:sigma=25"`.
+
+    Returns:
+        The spec. Its `str` is a text with the same meaning.
+
+    Raises:
+        ConfigError: If the text is malformed, or names or values do not fit.
+    """
+    name, colon, rest = text.partition(":")
+    fixed: dict[str, object] = {}
+    for pair in rest.split(",") if colon else ():
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not (key and equals and value):
+            raise ConfigError(f"cannot read {pair!r} in degradation {text!r}; write it as 'name:parameter=value,...'")
+        if key in fixed:
+            raise ConfigError(f"parameter {key!r} is given twice in degradation {text!r}; give it once")
+        fixed[key] = value
+    return DegradationSpec(name.strip(), fixed)
+
+
+def degrade(
+    images: Tensor,
+    degradation: str | DegradationSpec | Degradation | Sequence[DegradationSpec | Degradation],
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw what is to be drawn and degrade a batch.
+
+    Args:
+        images: Clean pictures, `(B, 3, H, W)` float RGB in [0, 1].
+        degradation: One for all pictures (drawn anew for each if it is text or a spec), or one per picture, of the same
+            or of different kinds.
+        generator: Source of all randomness, on the device of `images`.
+
+    Returns:
+        Degraded pictures `(B, 3, H, W)` in [0, 1].
+
+    Raises:
+        ConfigError: If a text cannot be read.
+        ValueError: If there is not one degradation per picture.
+    """
+    if isinstance(degradation, str):
+        degradation = parse(degradation)
+    if isinstance(degradation, (DegradationSpec, Degradation)):
+        degradation = [degradation] * images.shape[0]
+    if len(degradation) != images.shape[0]:
+        raise ValueError(f"{images.shape[0]} images need as many degradations, got {len(degradation)}")
+    params = [item.draw(generator) if isinstance(item, DegradationSpec) else item for item in degradation]
+    degraded = images.clone()
+    for kind in dict.fromkeys(type(p) for p in params):
+        chosen = [i for i, p in enumerate(params) if type(p) is kind]
+        degraded[chosen] = kind.apply(images[chosen], [params[i] for i in chosen], generator)
+    return degraded
+
+
+def _names(kind: type[Degradation]) -> dict[str, str]:
+    """Map every accepted parameter name, short forms included, to the field's own."""
+    names: dict[str, str] = {}
+    for field_name, field in kind.model_fields.items():
+        names[field_name] = field_name
+        if isinstance(field.validation_alias, pydantic.AliasChoices):
+            names |= {alias: field_name for alias in field.validation_alias.choices if isinstance(alias, str)}
+    return names
+
+
+def _suggest(given: str, valid: Iterable[str]) -> str:
+    """Say which names are valid, the most similar one first."""
+    options = list(valid)
+    close = difflib.get_close_matches(given, options, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}choose from {', '.join(options)}"

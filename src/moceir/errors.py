@@ -1,0 +1,50 @@
+"""Every error that a user can cause, as one small family.
+
+Each message says what was given, what was expected and what to do about it, in one line: the command line prints it
+as it is, without a traceback.
+"""
+
+from importlib.util import find_spec
+
+
+class MoceirError(Exception):
+    """Base of all errors that moceir raises on purpose."""
+
+
+class ConfigError(MoceirError):
+    """A setting, recipe or model description is unknown, contradictory or out of range."""
+
+
+class ImageError(MoceirError):
+    """A picture is missing, unreadable, unsupported or of a shape that cannot be used."""
+
+
+class WeightsError(MoceirError):
+    """A model or checkpoint is missing, damaged, refused for safety, or does not fit its configuration."""
+
+
+class DataError(MoceirError):
+    """A data set is empty, incomplete or wrongly paired."""
+
+
+class OutputError(MoceirError):
+    """A result cannot be written where it was asked for."""
+
+
+class MissingExtraError(MoceirError):
+    """A part of moceir is asked for whose libraries are not installed."""
+
+
+def require_extra(module: str, extra: str) -> None:
+    """Check that an optional library is there before the part that needs it is imported.
+
+    Args:
+        module: Top-level module of the library.
+        extra: Name of our optional-dependency group that brings it.
+
+    Raises:
+        MissingExtraError: If the library is not installed.
+    """
+    if find_spec(module) is None:
+        msg = f"this needs {module}, which is not installed; install it with: pip install 'moceir[{extra}]'"
+        raise MissingExtraError(msg)

@@ -1,0 +1,86 @@
+"""Attention across channels (Restormer's MDTA) and its cross form, which mixes expert and shared features.
+
+The attention matrix is channels x channels, so its size does not depend on the picture. Written as
+``out(A v) = (W_out A) v``, the attention and the projection behind it collapse into one small matrix per image that is
+applied to every pixel at once: one pass over the picture instead of two.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from moceir.models.layers import conv1x1, depthwise
+
+
+def pixels_first(x: Tensor) -> Tensor:
+    """View a channels_last ``(B, C, H, W)`` as ``(B, H*W, C)``."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, out: nn.Conv2d) -> Tensor:
+    """Attend over channels and project: ``out(softmax(norm(q) norm(k)^T * temperature) v)``.
+
+    Args:
+        q: Queries ``(B, C, H, W)``.
+        k: Keys, same shape.
+        v: Values, same shape.
+        temperature: One factor per head, ``(heads, 1, 1)``.
+        out: The 1x1 convolution behind the attention, C to C.
+
+    Returns:
+        ``(B, C, H, W)``.
+    """
+    batch, channels, height, width = q.shape
+    heads = temperature.shape[0]
+    per_head = channels // heads
+    q, k, v = pixels_first(q), pixels_first(k), pixels_first(v)
+    q_norm = torch.linalg.vector_norm(q, dim=1).clamp_min(1e-12)
+    k_norm = torch.linalg.vector_norm(k, dim=1).clamp_min(1e-12)
+    similarity = (q.transpose(1, 2) @ k) / (q_norm.unsqueeze(2) * k_norm.unsqueeze(1))
+    # Only the diagonal blocks are attention of a head on itself. Cutting them out of the whole C x C product costs
+    # little at these widths and spares the copies that splitting q and k by head would need.
+    blocks = similarity.view(batch, heads, per_head, heads, per_head).diagonal(dim1=1, dim2=3)  # (B, c, c, heads)
+    attention = torch.softmax(blocks * temperature.view(heads), dim=2)
+    weight = out.weight.view(channels, heads, per_head)
+    mixing = torch.einsum("ohi,bijh->bhjo", weight, attention).reshape(batch, channels, channels)
+    y = v @ mixing if out.bias is None else torch.baddbmm(out.bias, v, mixing)
+    return y.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+class MDTA(nn.Module):
+    """Multi-Dconv head transposed attention. Source: Restormer (arXiv 2111.09881), section 3.1."""
+
+    def __init__(self, channels: int, heads: int, *, bias: bool) -> None:
+        super().__init__()
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+        self.qkv = conv1x1(channels, 3 * channels, bias=bias)
+        self.qkv_depthwise = depthwise(3 * channels, 3, bias=bias)
+        self.out = conv1x1(channels, channels, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to the same shape."""
+        q, k, v = self.qkv_depthwise(self.qkv(x)).chunk(3, dim=1)
+        return channel_attention(q, k, v, self.temperature, self.out)
+
+
+class CrossMDTA(nn.Module):
+    """MDTA whose queries come from one feature map and whose keys and values from another (7x7 depthwise).
+
+    Source: MoCE-IR (arXiv 2411.18466), section 3: the experts' features attend to the shared ones.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+        self.q = conv1x1(channels, channels, bias=False)
+        self.q_depthwise = depthwise(channels, 3, bias=False)
+        self.kv = conv1x1(channels, 2 * channels, bias=False)
+        self.kv_depthwise = depthwise(2 * channels, 7, bias=False)
+        self.out = conv1x1(channels, channels, bias=False)
+
+    def forward(self, query: Tensor, context: Tensor) -> Tensor:
+        """Attend from ``query`` to ``context``, both ``(B, C, H, W)``; the result has the same shape."""
+        q = self.q_depthwise(self.q(query))
+        k, v = self.kv_depthwise(self.kv(context)).chunk(2, dim=1)
+        return channel_attention(q, k, v, self.temperature, self.out)

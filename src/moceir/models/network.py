@@ -1,0 +1,210 @@
+"""MoCE-IR: a U-Net of channel-attention blocks whose decoder routes each image to complexity experts.
+
+Source: Zamfir et al., "Complexity Experts are Task-Discriminative Learners for Any Image Restoration", CVPR 2025,
+arXiv 2411.18466. Shapes below are for an input of ``(B, 3, H, W)`` and width C = ``config.dim``.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from moceir.config import ModelConfig
+from moceir.errors import ImageError
+from moceir.models.attention import MDTA, CrossMDTA
+from moceir.models.layers import (
+    GDFN,
+    ChannelLayerNorm,
+    Downsample,
+    Upsample,
+    conv1x1,
+    conv3x3,
+    depthwise,
+    pad_to_multiple,
+)
+from moceir.models.routing import ExpertMixture, RoutingDecision
+
+SIZE_MULTIPLE = 8
+"""Three halvings: sides inside the network are multiples of 8 pixels; other sizes are padded by reflection."""
+
+
+class EncoderBlock(nn.Module):
+    """``x + MDTA(norm(x))``, then ``x + GDFN(norm(x))``."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.norm_attention = ChannelLayerNorm(channels)
+        self.attention = MDTA(channels, heads, bias=True)
+        self.norm_ffn = ChannelLayerNorm(channels)
+        self.ffn = GDFN(channels, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to the same shape."""
+        x = x + self.attention(self.norm_attention(x))
+        return x + self.ffn(self.norm_ffn(x))
+
+
+class DecoderBlock(nn.Module):
+    """Shared attention and routed experts side by side, joined by cross-attention (paper, figure 2)."""
+
+    def __init__(self, config: ModelConfig, level: int) -> None:
+        super().__init__()
+        channels, heads = config.channels(level), config.heads[level]
+        self.norm_attention = ChannelLayerNorm(channels)
+        self.to_shared = conv1x1(channels, channels, bias=True)
+        self.to_experts = conv1x1(channels, channels, bias=True)
+        self.shared = MDTA(channels, heads, bias=False)
+        self.mixture = ExpertMixture(
+            channels,
+            config.channels(3),
+            config.expert_ranks(level),
+            config.expert_windows(),
+            config.top_k,
+            bias_to_cheap=config.complexity_bias,
+        )
+        self.cross = CrossMDTA(channels, heads)
+        self.norm_ffn = ChannelLayerNorm(channels)
+        self.ffn = GDFN(channels, bias=False)
+
+    def forward(self, x: Tensor, embedding: Tensor, noise: Tensor | None) -> tuple[Tensor, RoutingDecision]:
+        """Map ``(B, C, H, W)`` to the same shape, with the routing decision of each image."""
+        normed = self.norm_attention(x)
+        shared = self.shared(self.to_shared(normed))
+        routed, decision = self.mixture(self.to_experts(normed), embedding, shared, noise)
+        x = x + self.cross(routed, shared)
+        return x + self.ffn(self.norm_ffn(x)), decision
+
+
+class FrequencyEmbedding(nn.Module):
+    """One vector per image that tells the routers how much fine structure the latent holds: ``(B, D)``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.high_pass = depthwise(channels, 3, bias=False)
+        laplacian = torch.full((3, 3), -1.0)
+        laplacian[1, 1] = 8.0
+        self.high_pass.weight = nn.Parameter(laplacian.expand(channels, 1, 3, 3).clone(), requires_grad=False)
+        self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Embed ``(B, D, H/8, W/8)``."""
+        return self.mlp(F.gelu(self.high_pass(latent)).mean(dim=(2, 3)))
+
+
+class EncoderStage(nn.Module):
+    """Blocks at one resolution; their output is the skip connection, its half-size version goes on down."""
+
+    def __init__(self, config: ModelConfig, level: int) -> None:
+        super().__init__()
+        channels, heads = config.channels(level), config.heads[level]
+        self.blocks = nn.Sequential(*(EncoderBlock(channels, heads) for _ in range(config.encoder_blocks[level])))
+        self.down = Downsample(channels)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map ``(B, C, H, W)`` to ``(B, 2C, H/2, W/2)`` and the skip ``(B, C, H, W)``."""
+        skip = self.blocks(x)
+        return self.down(skip), skip
+
+
+class DecoderStage(nn.Module):
+    """Double the size, join the skip connection, run the routed blocks."""
+
+    def __init__(self, config: ModelConfig, level: int, blocks: int) -> None:
+        super().__init__()
+        channels = config.channels(level)
+        self.up = Upsample(2 * channels)
+        self.fuse = conv1x1(2 * channels, channels, bias=False)
+        self.blocks = nn.ModuleList(DecoderBlock(config, level) for _ in range(blocks))
+
+    def forward(
+        self, x: Tensor, skip: Tensor, embedding: Tensor, noise: list[Tensor | None]
+    ) -> tuple[Tensor, list[RoutingDecision]]:
+        """Map ``(B, 2C, H/2, W/2)`` and its skip to ``(B, C, H, W)``, with one decision per block."""
+        x = self.fuse(torch.cat([self.up(x), skip], dim=1))
+        decisions: list[RoutingDecision] = []
+        for block, block_noise in zip(self.blocks, noise, strict=True):
+            x, decision = block(x, embedding, block_noise)
+            decisions.append(decision)
+        return x, decisions
+
+
+class MoCEIR(nn.Module):
+    """The whole network.
+
+    Call it on ``(B, 3, H, W)`` float RGB in [0, 1], any H and W from 1, and it returns the restored batch in the same
+    shape, not clamped. ``restore_with_routing`` returns the routing decisions as well. In evaluation mode the result is
+    deterministic and each image of a batch gets what it would get alone; in training mode routing noise is drawn from
+    torch's global generator.
+
+    Args:
+        config: Shape of the network; ``moceir.preset("small")`` is the one of the paper's MoCE-IR-S.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embed = conv3x3(3, config.dim, bias=False)
+        self.encoder = nn.ModuleList(EncoderStage(config, level) for level in range(3))
+        latent_channels = config.channels(3)
+        self.latent = nn.Sequential(
+            *(EncoderBlock(latent_channels, config.heads[3]) for _ in range(config.latent_blocks))
+        )
+        self.frequency_embedding = FrequencyEmbedding(latent_channels)
+        self.decoder = nn.ModuleList(
+            DecoderStage(config, level, blocks) for level, blocks in zip((2, 1, 0), config.decoder_blocks, strict=True)
+        )
+        self.refinement = nn.Sequential(
+            *(EncoderBlock(config.dim, config.heads[0]) for _ in range(config.refinement_blocks))
+        )
+        self.output = conv3x3(config.dim, 3, bias=False)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack this overload
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Restore ``(B, 3, H, W)`` float RGB in [0, 1]; same shape out.
+
+        Raises:
+            ImageError: If the input is not a floating ``(B, 3, H, W)`` with at least one pixel.
+        """
+        return self.restore_with_routing(images)[0]
+
+    def restore_with_routing(self, images: Tensor, noise: Tensor | None = None) -> tuple[Tensor, list[RoutingDecision]]:
+        """Restore a batch and say which experts worked on it.
+
+        Args:
+            images: ``(B, 3, H, W)`` float RGB in [0, 1].
+            noise: Standard normal routing noise, ``(decoder blocks, B, experts)``. None draws it in training mode
+                and means no noise in evaluation mode.
+
+        Returns:
+            The restored batch, same shape, and one decision per decoder block in order of execution (deep first).
+
+        Raises:
+            ImageError: If the input is not a floating ``(B, 3, H, W)`` with at least one pixel.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or not images.numel() or not images.is_floating_point():
+            msg = (
+                f"the network takes float images (B, 3, H, W) in [0, 1], got {tuple(images.shape)} of {images.dtype}; "
+                "use moceir.Restorer for uint8 arrays and single pictures"
+            )
+            raise ImageError(msg)
+        routers = sum(self.config.decoder_blocks)
+        if noise is None and self.training:
+            noise = torch.randn(routers, images.shape[0], self.config.experts, device=images.device)
+        block_noise: list[Tensor | None] = [None] * routers if noise is None else list(noise)
+
+        padded = pad_to_multiple(images, SIZE_MULTIPLE).contiguous(memory_format=torch.channels_last)
+        x = self.patch_embed(padded)
+        skips: list[Tensor] = []
+        for stage in self.encoder:
+            x, skip = stage(x)
+            skips.append(skip)
+        x = self.latent(x)
+        embedding = self.frequency_embedding(x)
+        decisions: list[RoutingDecision] = []
+        for stage, blocks, skip in zip(self.decoder, self.config.decoder_blocks, reversed(skips), strict=True):
+            done = len(decisions)
+            x, decided = stage(x, skip, embedding, block_noise[done : done + blocks])
+            decisions += decided
+        restored = self.output(self.refinement(x)) + padded
+        return restored[..., : images.shape[2], : images.shape[3]], decisions

@@ -1,0 +1,33 @@
+"""The named shapes of the network."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from moceir.config import ModelConfig
+from moceir.errors import ConfigError
+
+PRESETS: dict[str, ModelConfig] = {
+    "nano": ModelConfig(
+        dim=16, encoder_blocks=(1, 1, 1), latent_blocks=2, decoder_blocks=(1, 1, 1), refinement_blocks=1
+    ),
+    "tiny": ModelConfig(
+        dim=16, encoder_blocks=(1, 2, 2), latent_blocks=4, decoder_blocks=(2, 2, 1), refinement_blocks=1
+    ),
+    "small": ModelConfig(dim=32),
+    "base": ModelConfig(dim=48),
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """Look up a named shape: ``nano`` (tests), ``tiny`` (ours, for CPUs), ``small`` and ``base`` (the paper's).
+
+    Raises:
+        ConfigError: If there is no such preset.
+    """
+    if name not in PRESETS:
+        guess = get_close_matches(name, PRESETS, n=1)
+        hint = f"; did you mean '{guess[0]}'?" if guess else ""
+        msg = f"there is no preset '{name}'; the presets are {', '.join(PRESETS)}{hint}"
+        raise ConfigError(msg)
+    return PRESETS[name]

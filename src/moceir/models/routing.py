@@ -1,0 +1,116 @@
+"""The router: which complexity experts an image needs, and the loss that keeps all of them in use.
+
+Source: MoCE-IR (arXiv 2411.18466), section 3.3, on the noisy top-k gating of Shazeer et al. (arXiv 1701.06538).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from moceir.models.experts import Expert
+from moceir.models.layers import conv1x1
+
+
+class RoutingDecision(NamedTuple):
+    """What the router of one decoder block decided for each image of a batch.
+
+    Attributes:
+        experts: Chosen experts, best first, ``(B, k)`` int64.
+        gates: Their softmax weights (not renormalised over the k), ``(B, k)``.
+        logits: Scores of all experts before any noise, ``(B, n)``.
+        balance_loss: Scalar that is small when the experts share the work as the bias asks; zero outside training.
+    """
+
+    experts: Tensor
+    gates: Tensor
+    logits: Tensor
+    balance_loss: Tensor
+
+
+def squared_variation(x: Tensor) -> Tensor:
+    """Squared coefficient of variation of a vector (unbiased standard deviation over mean)."""
+    return (x.std() / (x.mean() + 1e-8)) ** 2
+
+
+class Router(nn.Module):
+    """Linear scores from the mean feature and the frequency embedding, then softmax and top-k."""
+
+    complexity: Tensor
+
+    def __init__(
+        self, channels: int, embedding: int, complexity: Sequence[float], top_k: int, *, bias_to_cheap: bool
+    ) -> None:
+        super().__init__()
+        experts = len(complexity)
+        self.top_k = top_k
+        self.bias_to_cheap = bias_to_cheap
+        self.noise_std = 1 / experts
+        self.from_features = nn.Linear(channels, experts, bias=False)
+        self.from_frequency = nn.Linear(embedding, experts, bias=False)
+        self.register_buffer("complexity", torch.tensor(complexity, dtype=torch.float32))
+
+    def forward(self, x: Tensor, embedding: Tensor, noise: Tensor | None) -> RoutingDecision:
+        """Route each image.
+
+        Args:
+            x: Features ``(B, C, H, W)``.
+            embedding: Frequency embedding ``(B, D)``.
+            noise: Standard normal ``(B, n)``, only in training; None makes the decision deterministic.
+        """
+        logits = self.from_features(x.mean(dim=(2, 3))) + self.from_frequency(embedding)
+        noisy = logits if noise is None else logits + noise * self.noise_std
+        gates, experts = torch.softmax(noisy, dim=-1).topk(self.top_k, dim=-1)
+        balance = logits.new_zeros(()) if noise is None else self.balance_loss(logits, noisy)
+        return RoutingDecision(experts, gates, logits, balance)
+
+    def balance_loss(self, logits: Tensor, noisy: Tensor) -> Tensor:
+        """Mean of the importance and load imbalances, each ``(B, n)`` logits to a scalar.
+
+        With the complexity bias on, importance counts in parameters: equal shares then mean that cheap experts are
+        chosen more often than dear ones.
+        """
+        importance = torch.softmax(logits, dim=-1).sum(dim=0)
+        if self.bias_to_cheap:
+            importance = importance * self.complexity
+        threshold = noisy.topk(self.top_k, dim=-1).values[:, -1:]
+        chosen = 1 - torch.special.ndtr((threshold - logits) / self.noise_std)
+        return 0.5 * squared_variation(importance) + 0.5 * squared_variation(chosen.mean(dim=0))
+
+
+class ExpertMixture(nn.Module):
+    """A router, its experts, and the projection behind them."""
+
+    def __init__(
+        self,
+        channels: int,
+        embedding: int,
+        ranks: Sequence[int],
+        windows: Sequence[int],
+        top_k: int,
+        *,
+        bias_to_cheap: bool,
+    ) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(Expert(channels, r, w) for r, w in zip(ranks, windows, strict=True))
+        sizes = [sum(p.numel() for p in expert.parameters()) for expert in self.experts]
+        complexity = [size / max(sizes) for size in sizes]
+        self.router = Router(channels, embedding, complexity, top_k, bias_to_cheap=bias_to_cheap)
+        self.out = conv1x1(channels, channels, bias=False)
+
+    def forward(
+        self, x: Tensor, embedding: Tensor, shared: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, RoutingDecision]:
+        """Give each image of ``(B, C, H, W)`` to its experts; returns the same shape and the decision."""
+        decision = self.router(x, embedding, noise)
+        mixed = torch.zeros_like(x)
+        for e, expert in enumerate(self.experts):
+            image, choice = torch.where(decision.experts == e)
+            if image.numel():
+                gate = decision.gates[image, choice].view(-1, 1, 1, 1)
+                refined = gate * expert(x[image], shared[image])
+                mixed = mixed.index_add(0, image, refined.to(mixed.dtype))  # autocast may differ between the two
+        return self.out(mixed), decision

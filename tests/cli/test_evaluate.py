@@ -1,0 +1,123 @@
+"""``moceir evaluate`` end to end on drawn pictures in the layouts it knows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support import run
+
+import moceir
+from moceir import image_io
+from moceir.weights import ModelFile, save
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that gives back its input: scores after are then scores before."""
+    folder = tmp_path_factory.mktemp("identity")
+    model = moceir.MoCEIR(moceir.preset("nano"))
+    torch.nn.init.zeros_(model.output.weight)
+    save(model, folder, ModelFile(model=model.config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def test_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sets")
+    rng = np.random.default_rng(1)
+    for number in range(3):
+        clean = np.full((40, 52, 3), 60 + 50 * number, dtype=np.uint8)
+        image_io.write(root / "cbsd68" / f"{number:04}.png", image_io.Picture(clean))
+        rain = clean + rng.integers(0, 30, clean.shape).astype(np.uint8)
+        image_io.write(root / "rain100l" / "gt" / f"norain-{number:03}.png", image_io.Picture(clean))
+        image_io.write(root / "rain100l" / "rainy" / f"rain-{number:03}.png", image_io.Picture(rain))
+    return root
+
+
+def test_noise_benchmark_follows_the_protocol(identity: Path, test_sets: Path, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    command = ("evaluate", "--model", identity, "--benchmark", "cbsd68-s25", "--data", test_sets, "--json", out)
+    result = run(*command)
+    assert result.exit_code == 0
+    content = json.loads(out.read_text())
+    assert {k: content[k] for k in ("benchmark", "protocol", "seed", "images")} == {
+        "benchmark": "cbsd68-s25",
+        "protocol": "published",
+        "seed": 0,
+        "images": 3,
+    }
+    assert content["model"] == str(identity)
+    # Sigma 25 on mid grey: 20 log10(255 / 25) dB, a little less for truncation.
+    assert content["input_psnr_db"] == pytest.approx(20.17, abs=0.4)
+    assert content["psnr_db"] == pytest.approx(content["input_psnr_db"], abs=1e-4)
+    assert 0 < content["ssim"] < 1
+    assert len(content["rows"]) == 3
+    run(*command, "--limit", "1")
+    first = json.loads(out.read_text())
+    assert first["images"] == 1
+    assert first["rows"][0]["input_psnr_db"] == content["rows"][0]["input_psnr_db"]
+    run(*command, "--seed", "1")
+    assert json.loads(out.read_text())["input_psnr_db"] != content["input_psnr_db"]
+
+
+def test_rain_benchmark_pairs_by_name(identity: Path, test_sets: Path, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    assert run("evaluate", "-m", identity, "--benchmark", "rain100l", "--data", test_sets, "--json", out).exit_code == 0
+    content = json.loads(out.read_text())
+    rainy = image_io.read(test_sets / "rain100l/rainy/rain-001.png").rgb[4:36, 2:50] / 255
+    clean = image_io.read(test_sets / "rain100l/gt/norain-001.png").rgb[4:36, 2:50] / 255
+    expected = -10 * np.log10(np.mean((rainy - clean) ** 2))
+    assert content["rows"][1]["image"] == "rain-001.png"
+    assert content["rows"][1]["input_psnr_db"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_pairs_and_clean_folders(identity: Path, test_sets: Path, tmp_path: Path) -> None:
+    degraded, clean = test_sets / "rain100l" / "rainy", test_sets / "rain100l" / "gt"
+    result = run("evaluate", "-m", identity, "--pairs", degraded, clean, "--protocol", "uncropped")
+    assert result.exit_code == 0
+    assert "uncropped" in result.stdout
+    result = run("evaluate", "-m", identity, "--clean", clean, "--degrade", "noise:sigma=10", "--limit", "2")
+    assert result.exit_code == 0
+    assert "2 pictures" in result.stdout
+
+
+def test_equal_pictures_are_valid_json(identity: Path, test_sets: Path, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    command = ("evaluate", "-m", identity, "--clean", test_sets / "cbsd68", "--degrade", "clean", "--json", out)
+    assert run(*command).exit_code == 0
+    assert json.loads(out.read_text())["input_psnr_db"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "telling"),
+    [
+        (["--benchmark", "cbsd86-s25", "--data", "."], "did you mean 'cbsd68-s25'"),
+        (["--benchmark", "rain100l", "--data", "."], "none of the folders"),
+        (["--pairs", "nowhere", "nowhere"], "not a folder"),
+        (["--clean", ".", "--degrade", "nois:sigma=3"], "noise"),
+    ],
+)
+def test_bad_input_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], telling: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("evaluate", *arguments)
+    assert result.exit_code == 1
+    assert telling in str(result.exception)
+    assert "\n" not in str(result.exception)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--benchmark", "rain100l"], ["--clean", "x"], ["--limit", "0"]])
+def test_wrong_usage_is_code_2(arguments: list[str]) -> None:
+    assert run("evaluate", *arguments).exit_code == 2
+
+
+def test_a_missing_partner_is_named(identity: Path, test_sets: Path, tmp_path: Path) -> None:
+    image_io.write(tmp_path / "d" / "lonely.png", image_io.Picture(np.zeros((16, 16, 3), dtype=np.uint8)))
+    result = run("evaluate", "-m", identity, "--pairs", tmp_path / "d", test_sets / "cbsd68")
+    assert result.exit_code == 1
+    assert "lonely.png has no partner" in str(result.exception)

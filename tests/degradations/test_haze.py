@@ -1,0 +1,55 @@
+"""Haze against its formula."""
+
+import math
+
+import pytest
+import torch
+
+from moceir.degradations import Haze, degrade
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(("beta", "airlight", "depth"), [(1.0, 0.8, 0.5), (1.8, 1.0, 1.0), (0.6, 0.7, 0.0)])
+def test_formula_at_constant_depth(beta: float, airlight: float, depth: float) -> None:
+    images = torch.rand(2, 3, 20, 30, generator=seeded(0))
+    params = Haze(beta=beta, airlight=airlight, depth_offset=depth, depth_span=0)
+    t = math.exp(-beta * depth)
+    torch.testing.assert_close(degrade(images, params, seeded(1)), images * t + airlight * (1 - t))
+
+
+def test_warm_haze_is_redder() -> None:
+    red, green, blue = degrade(torch.zeros(1, 3, 8, 8), Haze(warmth=0.05), seeded(0))[0].mean((1, 2)).tolist()
+    assert red > green > blue
+
+
+@pytest.mark.parametrize(("tilt_deg", "axis"), [(0.0, 0), (90.0, 1)])
+def test_ramp_recedes_in_its_direction(tilt_deg: float, axis: int) -> None:
+    # On black the haze is all there is to see: thicker where it is farther.
+    plane = degrade(torch.zeros(1, 3, 40, 40), Haze(ramp=1, tilt_deg=tilt_deg), seeded(0))[0, 0]
+    profile = plane.mean(1 - axis)
+    steps = profile.diff() if axis else -profile.diff()
+    assert (steps > -1e-4).all()
+    assert abs(profile[-1] - profile[0]) > 0.3
+
+
+def test_depth_stays_in_its_span() -> None:
+    params = Haze(beta=1, airlight=1, depth_offset=0.2, depth_span=0.5)
+    plane = degrade(torch.rand(4, 3, 64, 64, generator=seeded(2)) * 0, params, seeded(0))
+    depth = -torch.log(1 - plane)
+    assert depth.min() >= 0.2 - 1e-4
+    assert depth.max() <= 0.7 + 1e-4
+
+
+def test_haze_changes_where_objects_end() -> None:
+    images = torch.zeros(1, 3, 64, 64)
+    images[..., 32:] = 0.5
+    params = Haze(beta=1, airlight=1, depth_offset=0, depth_span=1, ramp=0)
+    jumps: list[float] = []
+    for seed in range(6):
+        transmission = (1 - degrade(images, params, seeded(seed))) / (1 - images)
+        steps = torch.log(transmission)[0, 0].diff(dim=1).abs().mean(0)
+        jumps.append((steps[31] / steps.median()).item())
+    assert sum(jumps) / len(jumps) > 2

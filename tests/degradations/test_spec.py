@@ -1,0 +1,101 @@
+"""Reading degradations from text: what is understood, what is drawn, what is refused and in which words."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moceir.degradations import DEGRADATIONS, Blur, DegradationSpec, Jpeg, Noise, Rain, parse
+from moceir.errors import ConfigError
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_fixed_value_stands_and_the_rest_is_drawn() -> None:
+    spec = parse("rain:angle_deg=20,strength=0.6")
+    source = generator()
+    first, second = spec.draw(source), spec.draw(source)
+    assert isinstance(first, Rain)
+    assert isinstance(second, Rain)
+    assert (first.angle_deg, first.strength) == (second.angle_deg, second.strength) == (20.0, 0.6)
+    assert first.length_px != second.length_px
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_given_sigma_is_the_gaussian_protocol_alone(seed: int) -> None:
+    assert parse("noise:sigma=25").draw(generator(seed)) == Noise(sigma_255=25)
+
+
+def test_shot_noise_can_be_given_with_sigma() -> None:
+    assert parse("noise:sigma=5,shot=2").draw(generator()) == Noise(sigma_255=5, shot=2)
+
+
+def test_values_get_the_type_of_the_parameter() -> None:
+    jpeg = parse("jpeg: quality = 20 , subsample=false").draw(generator())
+    assert jpeg == Jpeg(quality=20, subsample=False)
+    blur = parse("blur:kind=defocus,size_px=7").draw(generator())
+    assert isinstance(blur, Blur)
+    assert (blur.kind, blur.size_px) == ("defocus", 7.0)
+
+
+@pytest.mark.parametrize("name", sorted(DEGRADATIONS))
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_text_round_trips(name: str, seed: int) -> None:
+    params = DEGRADATIONS[name].draw(generator(seed))
+    for spec in (DegradationSpec(name), DegradationSpec(name, params.model_dump())):
+        again = parse(str(spec))
+        assert again == spec
+        assert hash(again) == hash(spec)
+    assert again.draw(generator(seed + 1)) == params
+
+
+def test_short_names_are_written_in_full() -> None:
+    assert str(parse("noise:sigma=25")) == "noise:sigma_255=25.0"
+    assert parse("noise:sigma=25") == parse("noise:sigma_255=25")
+
+
+def test_a_spec_is_frozen_and_travels_to_workers() -> None:
+    spec = parse("noise:sigma=25")
+    assert pickle.loads(pickle.dumps(spec)) == copy.deepcopy(spec) == spec  # noqa: S301 (own data)
+    with pytest.raises(TypeError):
+        spec.fixed["sigma_255"] = 50  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        spec.name = "rain"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nois", ["'nois'", "did you mean 'noise'", "low_light"]),
+        ("", ["''", "choose from noise"]),
+        ("zebra", ["'zebra'", "choose from noise"]),
+        ("rain:strenght=1", ["'strenght'", "'rain'", "did you mean 'strength'", "angle_deg"]),
+        ("noise:sigm=25", ["'sigm'", "did you mean 'sigma_255'"]),
+        ("clean:strength=1", ["'strength'", "'clean'", "takes none"]),
+        ("noise:sigma=-3", ["'-3'", "'sigma_255'", "greater than or equal to 0"]),
+        ("noise:sigma=lots", ["'lots'", "valid number"]),
+        ("noise:sigma=nan", ["'nan'", "finite"]),
+        ("jpeg:quality=2.5", ["'2.5'", "integer"]),
+        ("blur:kind=wobble", ["'wobble'", "'shake', 'motion' or 'defocus'"]),
+        ("noise:sigma", ["'sigma'", "name:parameter=value"]),
+        ("noise:", ["'noise:'", "name:parameter=value"]),
+        ("noise:sigma=", ["'sigma='", "name:parameter=value"]),
+        ("noise:=3", ["'=3'", "name:parameter=value"]),
+        ("noise:sigma=3,", ["name:parameter=value"]),
+        ("noise:sigma=3,sigma=4", ["'sigma'", "twice"]),
+        ("noise:sigma=3,sigma_255=4", ["'sigma_255'", "twice"]),
+    ],
+)
+def test_a_refusal_says_what_and_what_instead(text: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message

@@ -1,0 +1,279 @@
+"""What the whole network promises: any size, any batch, the same result each time, gradients everywhere."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from moceir.config import ModelConfig
+from moceir.errors import ImageError
+from moceir.losses import l1_loss
+from moceir.models.network import MoCEIR
+from moceir.models.presets import preset
+from moceir.models.routing import Router, RoutingDecision
+
+
+def pictures(batch: int, height: int, width: int, seed: int = 0) -> Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def mixed_batch(golden: Path) -> Tensor:
+    """Eight different images that take different routes through ``spread_nano``."""
+    return load_file(golden / "nano_mixed_batch_eval.safetensors")["input"]
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (37, 50), (9, 33)])
+def test_each_image_of_a_batch_gets_what_it_gets_alone(
+    spread_nano: MoCEIR, mixed_batch: Tensor, height: int, width: int
+) -> None:
+    images = mixed_batch[..., :height, :width]
+    with torch.no_grad():
+        together, decisions = spread_nano.restore_with_routing(images)
+        assert any(len(d.experts.unique()) > 1 for d in decisions), "all images took one route: the test is empty"
+        for i in range(len(images)):
+            alone, decided = spread_nano.restore_with_routing(images[i : i + 1])
+            assert torch.allclose(together[i : i + 1], alone, rtol=0, atol=2e-5 * float(alone.abs().max()))
+            for in_batch, by_itself in zip(decisions, decided, strict=True):
+                assert torch.equal(in_batch.experts[i : i + 1], by_itself.experts)
+                assert torch.allclose(in_batch.gates[i : i + 1], by_itself.gates, rtol=0, atol=1e-5)
+
+
+def test_order_of_the_batch_does_not_matter(spread_nano: MoCEIR, mixed_batch: Tensor) -> None:
+    order = torch.tensor([5, 0, 7, 2, 1, 6, 3, 4])
+    with torch.no_grad():
+        restored, shuffled = spread_nano(mixed_batch), spread_nano(mixed_batch[order])
+    assert torch.allclose(shuffled, restored[order], rtol=0, atol=2e-5 * float(restored.abs().max()))
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(batch=st.integers(1, 2), height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 2**31))
+def test_any_size_comes_back_in_that_size(batch: int, height: int, width: int, seed: int) -> None:
+    network = MoCEIR(preset("nano")).eval()
+    images = pictures(batch, height, width, seed)
+    before = images.clone()
+    with torch.no_grad():
+        restored = network(images)
+    assert restored.shape == images.shape
+    assert restored.dtype == torch.float32
+    assert restored.isfinite().all()
+    assert torch.equal(images, before), "the input was changed"
+
+
+def test_evaluation_neither_reads_nor_moves_the_global_generator(nano: MoCEIR) -> None:
+    images = pictures(2, 24, 24)
+    results: list[Tensor] = []
+    with torch.no_grad():
+        for seed in range(3):
+            torch.manual_seed(seed)
+            before = torch.get_rng_state()
+            results.append(nano(images))
+            assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+def test_evaluation_adds_no_noise_to_the_scores(spread_nano: MoCEIR, mixed_batch: Tensor) -> None:
+    with torch.no_grad():
+        decisions = spread_nano.restore_with_routing(mixed_batch)[1]
+    for d in decisions:
+        assert torch.equal(d.experts[:, 0], d.logits.argmax(dim=-1))
+        assert torch.allclose(d.gates[:, 0], d.logits.softmax(dim=-1).amax(dim=-1))
+
+
+def test_training_draws_noise_from_the_global_generator(nano: MoCEIR) -> None:
+    nano.train()
+    images = pictures(2, 16, 16)
+
+    def gates(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            return torch.stack([d.gates for d in nano.restore_with_routing(images)[1]])
+
+    assert torch.equal(gates(1), gates(1))
+    assert not torch.equal(gates(1), gates(2))
+
+
+def test_noise_is_scaled_to_one_over_the_number_of_experts(nano: MoCEIR) -> None:
+    noise = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        decisions = nano.restore_with_routing(pictures(2, 16, 16), noise=noise)[1]
+    for d, drawn in zip(decisions, noise, strict=True):
+        scores = (d.logits + drawn / 4).softmax(dim=-1)
+        assert torch.equal(d.experts[:, 0], scores.argmax(dim=-1))
+        assert torch.allclose(d.gates[:, 0], scores.amax(dim=-1))
+
+
+def test_every_parameter_gets_a_gradient_except_the_frozen_high_pass() -> None:
+    torch.manual_seed(0)
+    network = MoCEIR(preset("nano").model_copy(update={"top_k": 4})).train()
+    restored, decisions = network.restore_with_routing(pictures(2, 32, 32))
+    balance = torch.stack([d.balance_loss for d in decisions]).mean()
+    (l1_loss(restored, pictures(2, 32, 32, seed=1)) + 0.01 * balance).backward()
+    without = {key for key, p in network.named_parameters() if p.grad is None}
+    assert without == {"frequency_embedding.high_pass.weight"}
+    for key, p in network.named_parameters():
+        if p.grad is not None:
+            assert p.grad.isfinite().all(), key
+            assert p.grad.any(), f"{key} has a gradient of zero"
+
+
+def test_balance_loss_alone_moves_only_what_the_router_sees(nano: MoCEIR) -> None:
+    nano.train()
+    torch.manual_seed(0)
+    decisions = nano.restore_with_routing(pictures(4, 16, 16))[1]
+    decisions[-1].balance_loss.backward()
+    router = nano.decoder[2].blocks[0].mixture.router
+    assert router.from_features.weight.grad.any()
+    assert router.from_frequency.weight.grad.any()
+    assert nano.output.weight.grad is None
+
+
+@pytest.mark.parametrize(
+    ("images", "named"),
+    [
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "uint8"),
+        (torch.zeros(3, 8, 8), "(3, 8, 8)"),
+        (torch.zeros(1, 4, 8, 8), "(1, 4, 8, 8)"),
+        (torch.zeros(1, 1, 8, 8), "(1, 1, 8, 8)"),
+        (torch.zeros(1, 3, 0, 8), "(1, 3, 0, 8)"),
+        (torch.zeros(0, 3, 8, 8), "(0, 3, 8, 8)"),
+    ],
+    ids=["uint8", "3-D", "4 channels", "1 channel", "no rows", "no images"],
+)
+def test_impossible_input_is_refused_with_what_was_given(nano: MoCEIR, images: Tensor, named: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        nano(images)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 4])
+def test_routing_decisions_have_shapes_and_ranges(top_k: int) -> None:
+    torch.manual_seed(0)
+    config = preset("nano").model_copy(update={"top_k": top_k, "decoder_blocks": (2, 1, 1)})
+    with torch.no_grad():
+        decisions = MoCEIR(config).eval().restore_with_routing(pictures(3, 16, 24))[1]
+    assert len(decisions) == 4
+    for d in decisions:
+        assert d.experts.shape == d.gates.shape == (3, top_k)
+        assert d.logits.shape == (3, 4)
+        assert d.experts.dtype == torch.int64
+        assert (d.experts >= 0).all()
+        assert (d.experts < 4).all()
+        assert all(len(set(row)) == top_k for row in d.experts.tolist()), "an expert was chosen twice"
+        assert (d.gates > 0).all()
+        assert (d.gates.sum(dim=1) <= 1 + 1e-6).all()
+        assert (d.gates.diff(dim=1) <= 0).all(), "the best expert comes first"
+
+
+def test_balance_loss_is_zero_outside_training_only(nano: MoCEIR) -> None:
+    images = pictures(2, 16, 16)
+    assert all(d.balance_loss.item() == 0 for d in nano.restore_with_routing(images)[1])
+    nano.train()
+    for d in nano.restore_with_routing(images)[1]:
+        assert d.balance_loss.shape == ()
+        assert d.balance_loss.item() > 0
+
+
+def test_double_precision_confirms_single_precision(spread_nano: MoCEIR, mixed_batch: Tensor) -> None:
+    with torch.no_grad():
+        single = spread_nano(mixed_batch)
+        double = spread_nano.double()(mixed_batch.double())
+    assert double.dtype == torch.float64
+    assert (single - double).abs().max() <= 2e-5 * double.abs().max()
+
+
+def test_training_works_under_bfloat16_autocast(nano: MoCEIR) -> None:
+    nano.train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        restored = nano(pictures(2, 16, 16))
+    assert restored.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [(24, 40), (13, 21)])
+def test_memory_format_of_the_input_does_not_matter(nano: MoCEIR, size: tuple[int, int]) -> None:
+    images = pictures(2, *size)
+    strided = torch.empty(2, 3, 2 * size[0], size[1])[:, :, ::2]
+    strided.copy_(images)
+    with torch.no_grad():
+        contiguous = nano(images)
+        channels_last = nano(images.contiguous(memory_format=torch.channels_last))
+        sliced = nano(strided)
+    assert torch.equal(contiguous, channels_last)
+    assert torch.equal(contiguous, sliced)
+
+
+def test_network_starts_from_the_input_image() -> None:
+    torch.manual_seed(0)
+    network = MoCEIR(preset("nano")).eval()
+    nn.init.zeros_(network.output.weight)
+    images = pictures(1, 13, 21) * 2 - 0.5
+    with torch.no_grad():
+        assert torch.equal(network(images), images), "the residual is added to the input, and nothing is clamped"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(dim=8, encoder_blocks=(0, 0, 0), latent_blocks=0, decoder_blocks=(1, 0, 0), refinement_blocks=0),
+        ModelConfig(dim=12, encoder_blocks=(1, 0, 1), latent_blocks=1, decoder_blocks=(0, 1, 2), experts=3, top_k=3),
+        ModelConfig(dim=10, encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1, 1), heads=(5, 2, 10, 1), experts=2),
+    ],
+    ids=["shallow", "three experts", "two experts"],
+)
+def test_unusual_shapes_work(config: ModelConfig) -> None:
+    with torch.no_grad():
+        restored, decisions = MoCEIR(config).eval().restore_with_routing(pictures(2, 11, 16))
+    assert restored.shape == (2, 3, 11, 16)
+    assert len(decisions) == sum(config.decoder_blocks)
+
+
+# --- presets ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "count"), [("nano", 1_101_480), ("small", 11_477_752), ("base", 25_353_796)])
+def test_parameters_of_the_published_presets(name: str, count: int) -> None:
+    with torch.device("meta"):
+        network = MoCEIR(preset(name))
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
+def test_tiny_stays_tiny() -> None:
+    with torch.device("meta"):
+        network = MoCEIR(preset("tiny"))
+    assert sum(p.numel() for p in network.parameters()) <= 4_000_000
+
+
+def giga_macs(name: str, expert: int, side_px: int) -> float:
+    """Multiply-accumulates of convolutions and matrix products where every block sends the image to one expert."""
+
+    def take(_: nn.Module, __: object, decision: RoutingDecision) -> RoutingDecision:
+        return decision._replace(experts=torch.full_like(decision.experts, expert))
+
+    network = MoCEIR(preset(name)).eval()
+    for module in network.modules():
+        if isinstance(module, Router):
+            module.register_forward_hook(take)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(pictures(1, side_px, side_px))
+    return counter.get_total_flops() / 2e9
+
+
+def test_tiny_costs_at_most_five_giga_macs_on_its_dearest_route() -> None:
+    assert giga_macs("tiny", expert=3, side_px=224) <= 5
+
+
+def test_small_costs_what_was_measured_on_the_published_code() -> None:
+    cheapest, dearest = (4 * giga_macs("small", expert, side_px=112) for expert in (0, 3))
+    assert cheapest < 33.4 < dearest < 38
+
+
+def test_each_expert_costs_more_than_the_one_before() -> None:
+    costs = [giga_macs("nano", expert, side_px=64) for expert in range(4)]
+    assert costs == sorted(set(costs))

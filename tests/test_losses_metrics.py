@@ -1,0 +1,139 @@
+"""Losses against numpy, PSNR against scikit-image, SSIM against the formula of its paper."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+
+from moceir.losses import l1_loss, spectral_l1_loss
+from moceir.metrics import psnr_db, ssim
+
+
+def pair(batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.rand(batch, 3, height, width, generator=generator)
+    noise = torch.randn(clean.shape, generator=generator)
+    strength = torch.arange(1, batch + 1).view(-1, 1, 1, 1) / 20
+    return (clean + strength * noise).clamp(0, 1), clean
+
+
+# --- losses -----------------------------------------------------------------------------------------------------------
+
+
+def test_l1_loss_is_the_mean_absolute_difference() -> None:
+    restored, clean = pair(2, 9, 7)
+    expected = np.abs(restored.numpy().astype(np.float64) - clean.numpy()).mean()
+    assert l1_loss(restored, clean).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (9, 7), (8, 13), (1, 1)])
+def test_spectral_loss_compares_real_and_imaginary_parts(height: int, width: int) -> None:
+    restored, clean = pair(2, height, width)
+    spectra = [np.fft.rfft2(x.numpy().astype(np.float64), axes=(2, 3)) for x in (restored, clean)]
+    parts = [np.stack([s.real, s.imag]) for s in spectra]
+    expected = np.abs(parts[0] - parts[1]).mean()
+    assert spectral_l1_loss(restored, clean).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [l1_loss, spectral_l1_loss])
+def test_losses_are_zero_for_equal_pictures_and_have_a_gradient(loss: object) -> None:
+    assert callable(loss)
+    restored, clean = pair(1, 8, 8)
+    assert loss(clean, clean).item() == 0
+    restored.requires_grad_()
+    loss(restored, clean).backward()
+    assert restored.grad is not None
+    assert restored.grad.any()
+
+
+def test_spectral_loss_takes_half_precision() -> None:
+    restored, clean = pair(1, 8, 8)
+    loss = spectral_l1_loss(restored.bfloat16(), clean.bfloat16())
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(spectral_l1_loss(restored, clean).item(), rel=0.05)
+
+
+# --- PSNR -------------------------------------------------------------------------------------------------------------
+
+
+def test_psnr_equals_scikit_image_for_each_picture() -> None:
+    restored, clean = pair(3, 20, 31)
+    ours = psnr_db(restored, clean)
+    assert ours.shape == (3,)
+    for i in range(3):
+        expected = peak_signal_noise_ratio(clean[i].double().numpy(), restored[i].double().numpy(), data_range=1)
+        assert ours[i].item() == pytest.approx(expected, abs=1e-9)
+    assert ours[0] > ours[1] > ours[2], "each picture has its own value, not the mean of the batch"
+
+
+def test_psnr_of_a_known_error() -> None:
+    clean = torch.full((1, 3, 4, 4), 0.5, dtype=torch.float64)
+    assert psnr_db(clean + 0.1, clean).item() == pytest.approx(20)
+    assert psnr_db(clean + 25 / 255, clean).item() == pytest.approx(20 * math.log10(255 / 25))
+
+
+def test_psnr_of_equal_pictures_is_infinite_and_only_theirs() -> None:
+    restored, clean = pair(2, 8, 8)
+    restored[1] = clean[1]
+    ours = psnr_db(restored, clean)
+    assert math.isfinite(ours[0].item())
+    assert ours[1].item() == math.inf
+
+
+# --- SSIM -------------------------------------------------------------------------------------------------------------
+
+
+def direct_ssim(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Wang et al. 2004, equations 13 to 16: 11 x 11 Gaussian, sigma 1.5, whole windows only, mean of channels."""
+    taps = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+    kernel = np.outer(taps, taps) / taps.sum() ** 2
+    c1, c2 = 0.01**2, 0.03**2
+
+    def local_mean(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        windows = np.lib.stride_tricks.sliding_window_view(x, (11, 11), axis=(0, 1))
+        return (windows * kernel).sum(axis=(-2, -1))
+
+    mean_a, mean_b = local_mean(a), local_mean(b)
+    variance_a = local_mean(a * a) - mean_a**2
+    variance_b = local_mean(b * b) - mean_b**2
+    covariance = local_mean(a * b) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    structure = (2 * covariance + c2) / (variance_a + variance_b + c2)
+    return float((luminance * structure).mean())
+
+
+def rgb_pair(height: int, width: int, contrast: float, sigma: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    generator = np.random.Generator(np.random.PCG64(0))
+    y, x = np.mgrid[:height, :width]
+    clean = 0.5 + contrast * np.stack([np.sin(x / 4), np.cos(y / 5), np.sin((x + y) / 7)], axis=-1)
+    restored = np.clip(clean + sigma * generator.standard_normal(clean.shape), 0, 1)
+    return restored.astype(np.float32), clean.astype(np.float32)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (11, 11), (11, 30), (23, 17)])
+@pytest.mark.parametrize(("contrast", "sigma"), [(0.4, 0.1), (0.05, 0.02), (0.0, 0.05)])
+def test_ssim_is_that_of_wang(height: int, width: int, contrast: float, sigma: float) -> None:
+    restored, clean = rgb_pair(height, width, contrast, sigma)
+    expected = direct_ssim(restored.astype(np.float64), clean.astype(np.float64))
+    assert ssim(restored, clean) == pytest.approx(expected, abs=2e-5)
+
+
+def test_ssim_is_close_to_that_of_scikit_image_with_the_published_settings() -> None:
+    restored, clean = rgb_pair(48, 64, 0.4, 0.1)
+    published = structural_similarity(restored, clean, gaussian_weights=True, data_range=1, channel_axis=2)
+    assert ssim(restored, clean) == pytest.approx(published, abs=1e-3)
+
+
+def test_ssim_of_equal_pictures_is_one() -> None:
+    _, clean = rgb_pair(16, 16, 0.4, 0.1)
+    assert ssim(clean, clean) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("shape", [(10, 11), (11, 10), (1, 1), (10, 200)])
+def test_ssim_is_not_defined_for_pictures_smaller_than_its_window(shape: tuple[int, int]) -> None:
+    picture = np.zeros((*shape, 3), dtype=np.float32)
+    assert math.isnan(ssim(picture, picture))
