@@ -270,8 +270,8 @@ def infer_config(
         )
     except (KeyError, StopIteration, ValidationError, AttributeError, IndexError) as error:
         msg = (
-            f"{origin} does not hold the weights of a MoCE-IR network (no patch_embed, attention temperatures or experts where "
-            "the published layout has them); give a checkpoint of the published code or a moceir model folder"
+            f"{origin} does not hold the weights of a MoCE-IR network (no patch_embed, attention temperatures or "
+            "experts where they should be); give a checkpoint of the published code or a moceir model folder"
         )
         raise WeightsError(msg) from error
 
@@ -287,7 +287,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             # Torch remarks on unusual pickle protocols; what matters to the user is whether the file is refused.
             warnings.simplefilter("ignore")
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - a damaged pickle can raise anything
+    except Exception as error:
+        # Torch words it in several ways.
         named = re.search(r"(?:GLOBAL|global|class|function) '?([\w.]+\.[\w.]+)'?", str(error))
         if isinstance(error, pickle.UnpicklingError) and named:
             msg = (

@@ -1,0 +1,154 @@
+"""The contract of `Restorer`: same size, type and range, whatever comes in."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import moceir
+from moceir import image_io
+from moceir.errors import ConfigError, ImageError
+from moceir.models.network import MoCEIR
+from moceir.models.presets import preset
+from moceir.restoration import Restorer
+
+
+@pytest.fixture(scope="module")
+def restorer() -> Restorer:
+    torch.manual_seed(0)
+    return Restorer(MoCEIR(preset("nano")), "cpu")
+
+
+def picture(height: int, width: int, dtype: str = "uint8") -> np.ndarray:
+    values = np.random.default_rng(height * 100 + width).random((height, width, 3))
+    top = np.iinfo(dtype).max if dtype.startswith("uint") else 1
+    return (values * top).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64", "float16"])
+def test_arrays_keep_shape_type_and_range(restorer: Restorer, dtype: str) -> None:
+    image = picture(13, 21, dtype)
+    before = image.copy()
+    restored = restorer.restore(image)
+    assert restored.shape == image.shape
+    assert restored.dtype == image.dtype
+    assert restored.min() >= 0
+    np.testing.assert_array_equal(image, before)
+    if dtype.startswith("float"):
+        assert restored.max() <= 1
+
+
+def test_all_kinds_of_input_agree(restorer: Restorer) -> None:
+    image = picture(16, 24)
+    expected = restorer.restore(image.astype(np.float32) / 255)
+    np.testing.assert_allclose(restorer.restore(image) / 255, expected, atol=0.5 / 255 + 1e-6)
+    deep = image.astype(np.uint16) * 257
+    np.testing.assert_allclose(restorer.restore(deep) / 65535, expected, atol=0.5 / 65535 + 1e-6)
+    batch = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    np.testing.assert_allclose(restorer.restore(batch)[0].permute(1, 2, 0).numpy(), expected, atol=1e-6)
+
+
+def test_views_and_odd_strides_are_fine(restorer: Restorer) -> None:
+    image = picture(20, 30)
+    turned = image[::-1, ::2]
+    np.testing.assert_array_equal(restorer.restore(turned), restorer.restore(turned.copy()))
+
+
+def test_a_batch_gives_each_image_what_it_gets_alone(restorer: Restorer) -> None:
+    batch = torch.rand(3, 3, 17, 9, generator=torch.Generator().manual_seed(1))
+    alone = torch.cat([restorer.restore(image[None]) for image in batch])
+    torch.testing.assert_close(restorer.restore(batch), alone, atol=1e-5, rtol=0)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(height=st.integers(1, 40), width=st.integers(1, 40))
+def test_any_size_comes_back(restorer: Restorer, height: int, width: int) -> None:
+    assert restorer.restore(picture(height, width)).shape == (height, width, 3)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), dtype=np.uint8),
+        np.zeros((4, 4, 4), dtype=np.uint8),
+        np.zeros((0, 4, 3), dtype=np.uint8),
+        np.zeros((4, 4, 3), dtype=np.int32),
+        np.full((4, 4, 3), 2.0),
+        np.full((4, 4, 3), -0.1),
+        np.full((4, 4, 3), np.nan),
+        torch.zeros(3, 4, 4),
+        torch.zeros(1, 3, 4, 4, dtype=torch.uint8),
+        torch.full((1, 3, 4, 4), 1.5),
+    ],
+)
+def test_what_is_no_picture_is_refused(restorer: Restorer, image: np.ndarray) -> None:
+    with pytest.raises(ImageError, match=r"expected|values in \[0, 1\]"):
+        restorer.restore(image)
+
+
+def test_unknown_and_absent_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MoCEIR(preset("nano"))
+    with pytest.raises(ConfigError, match="auto, cpu, cuda, mps"):
+        Restorer(model, "gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="no usable cuda"):
+        Restorer(model, "cuda")
+
+
+def test_too_large_for_memory_is_a_clear_error(restorer: Restorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    monkeypatch.setattr(restorer.model, "forward", fail)
+    with pytest.raises(ImageError, match="8x4 does not fit into the memory"):
+        restorer.restore(picture(4, 8))
+
+
+def test_files_keep_depth_alpha_and_greyness(restorer: Restorer, tmp_path: Path) -> None:
+    rgb = picture(12, 14, "uint16")
+    alpha = np.arange(12 * 14, dtype=np.uint16).reshape(12, 14) * 300
+    image_io.write(tmp_path / "in.png", image_io.Picture(rgb, alpha=alpha))
+    done = restorer.restore_file(tmp_path / "in.png", tmp_path / "out.png")
+    assert (done.width, done.height) == (14, 12)
+    restored = image_io.read(tmp_path / "out.png")
+    assert restored.rgb.dtype == np.uint16
+    assert restored.alpha is not None
+    np.testing.assert_array_equal(restored.alpha, alpha)
+    np.testing.assert_array_equal(restored.rgb, restorer.restore(rgb))
+
+    grey = np.repeat(rgb[..., :1], 3, axis=2)
+    image_io.write(tmp_path / "grey.png", dataclasses.replace(image_io.read(tmp_path / "in.png"), rgb=grey, grey=True))
+    restorer.restore_file(tmp_path / "grey.png", tmp_path / "grey_out.png")
+    assert image_io.read(tmp_path / "grey_out.png").grey
+
+
+def test_the_facade_offers_what_it_promises() -> None:
+    assert set(moceir.__all__) <= set(dir(moceir))
+    assert moceir.preset("tiny").dim == 16
+    with pytest.raises(AttributeError, match="it offers"):
+        _ = moceir.Restorator  # type: ignore[attr-defined]
+
+
+def test_bundled_weights_restore(tmp_path: Path) -> None:
+    """As in the README: the bundled network must clearly denoise a drawn picture."""
+    y, x = np.mgrid[0:96, 0:96] / 96
+    clean = np.stack([0.5 + 0.4 * np.sin(6 * x + 2 * y), 0.5 + 0.4 * np.cos(5 * y), (x + y) / 2], axis=2)
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 25 / 255, clean.shape), 0, 1).astype(np.float32)
+    restored = moceir.Restorer.from_pretrained("tiny", "cpu").restore(noisy)
+    assert np.square(restored - clean).mean() < np.square(noisy - clean).mean() / 6
+
+
+def test_importing_restoration_needs_no_extra() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('lightning', 'skimage', 'tensorboard', 'torchmetrics', 'PIL'): sys.modules[name] = None\n"
+        "import moceir, moceir.cli\n"
+        "moceir.Restorer\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

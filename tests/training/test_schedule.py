@@ -1,0 +1,48 @@
+"""Learning rate, stages and the end of a run as functions of progress."""
+
+import math
+
+import pytest
+
+from moceir.config import OptimizerConfig, StageConfig
+from moceir.training import schedule
+from moceir.training.schedule import ScheduleCallback, learning_rate, stage_at
+
+OPTIMIZER = OptimizerConfig(lr=1e-3, final_lr=1e-6, warmup_share=0.1)
+
+
+def test_warm_up_starts_above_zero_and_reaches_the_peak() -> None:
+    rates = [learning_rate(OPTIMIZER, p / 1000) for p in range(101)]
+    assert rates[0] > 0
+    assert rates == sorted(rates)
+    assert rates[-1] == pytest.approx(1e-3)
+
+
+def test_the_decay_is_half_a_cosine() -> None:
+    assert learning_rate(OPTIMIZER, 0.55) == pytest.approx((1e-3 + 1e-6) / 2)
+    quarter = 1e-6 + (1e-3 - 1e-6) * 0.5 * (1 + math.cos(math.pi / 4))
+    assert learning_rate(OPTIMIZER, 0.325) == pytest.approx(quarter)
+    assert learning_rate(OPTIMIZER, 1.0) == pytest.approx(1e-6)
+
+
+def test_stages_follow_their_shares() -> None:
+    stages = tuple(StageConfig(share=s, patch_px=p, batch=1) for s, p in ((0.5, 64), (0.3, 96), (0.2, 128)))
+    sizes = [stage_at(stages, p).patch_px for p in (0, 0.49, 0.5, 0.79, 0.8, 0.99, 1.0)]
+    assert sizes == [64, 64, 96, 96, 128, 128, 128]
+
+
+def test_progress_is_the_larger_of_steps_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(schedule.time, "monotonic", lambda: now[0])
+    callback = ScheduleCallback(OPTIMIZER, steps=10, max_seconds=50)
+    callback.on_train_start(None, None)  # type: ignore[arg-type]
+    assert callback.progress(0) == 0
+    assert callback.progress(5) == 0.5
+    now[0] = 140.0
+    assert callback.progress(5) == pytest.approx(0.8)
+    resumed = ScheduleCallback(OPTIMIZER, steps=10, max_seconds=50)
+    resumed.load_state_dict(callback.state_dict())
+    assert resumed.progress(0) == pytest.approx(0.8)
+    resumed.on_train_start(None, None)  # type: ignore[arg-type]
+    now[0] = 200.0
+    assert resumed.progress(0) == 1
