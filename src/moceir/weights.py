@@ -287,20 +287,27 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             # Torch remarks on unusual pickle protocols; what matters to the user is whether the file is refused.
             warnings.simplefilter("ignore")
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # Torch words it in several ways.
-        named = re.search(r"(?:GLOBAL|global|class|function) '?([\w.]+\.[\w.]+)'?", str(error))
-        if isinstance(error, pickle.UnpicklingError) and named:
+    except Exception as error:  # a damaged pickle can raise anything
+        named = re.search(r"Unsupported global: GLOBAL ([\w.]+)", str(error))
+        if named or (isinstance(error, pickle.UnpicklingError) and _is_bare_pickle(path)):
+            what = f" ({named[1]})" if named else ""
             msg = (
-                f"{path} was refused: it holds Python objects ({named[1]}) beside numbers, and reading those could run "
-                "code; ask its author for a safetensors file or a checkpoint of tensors only"
+                f"{path} was refused: it holds Python objects{what} beside numbers, and reading those could run code; "
+                "ask its author for a safetensors file or a checkpoint of tensors only"
             )
         else:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)[:120]
-            msg = f"{path} cannot be read as a checkpoint ({reason}); expected a .ckpt written by torch or Lightning"
+            detail = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
+            reason = detail[1] if detail else next(iter(str(error).splitlines()), type(error).__name__)
+            msg = f"{path} cannot be read as a checkpoint ({reason[:120]}); expected one written by torch or Lightning"
         raise WeightsError(msg) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         msg = f"{path} holds no state dict; expected names with tensors, as Lightning writes under 'state_dict'"
         raise WeightsError(msg)
     return state
+
+
+def _is_bare_pickle(path: Path) -> bool:
+    """Whether a file begins as a pickle of protocol 2 or later does (torch's own files are zip archives)."""
+    with path.open("rb") as file:
+        return file.read(1) == pickle.PROTO
