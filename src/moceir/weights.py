@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from moceir.config import ModelConfig, StrictModel, describe_validation_error
@@ -134,7 +135,7 @@ def save(model: MoCEIR, folder: Path, description: ModelFile, *, dtype: torch.dt
     parts = {folder / name: folder / f"{name}.part" for name in (WEIGHTS_FILE, CONFIG_FILE)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(state, parts[folder / WEIGHTS_FILE])
+        parts[folder / WEIGHTS_FILE].write_bytes(to_safetensors(state))
         parts[folder / CONFIG_FILE].write_text(text, encoding="utf-8")
         for goal, part in parts.items():
             part.replace(goal)
