@@ -14,7 +14,7 @@ from torch import Tensor
 
 from moceir import weights
 from moceir.config import ModelConfig
-from moceir.errors import WeightsError
+from moceir.errors import OutputError, WeightsError
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.weights import ModelFile, from_published, infer_config, load, read_checkpoint, save, to_published
@@ -177,12 +177,13 @@ def test_weights_that_cannot_be_written_leave_the_old_files_whole(
 ) -> None:
     before = contents(folder)
 
-    def full_disk(_: dict[str, Tensor], path: Path) -> None:
-        Path(path).write_bytes(b"half")
+    def full_disk(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(weights, "save_file", full_disk)
-    with pytest.raises(Exception, match="No space left"):
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OutputError, match="No space left"):
         save(nano, folder, ModelFile(model=nano.config, license="new"))
     assert contents(folder) == before
 

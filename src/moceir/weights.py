@@ -289,7 +289,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
-        named = re.search(r"Unsupported global: GLOBAL ([\w.]+)", str(error))
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if named or (isinstance(error, pickle.UnpicklingError) and _is_bare_pickle(path)):
             what = f" ({named[1]})" if named else ""
             msg = (
