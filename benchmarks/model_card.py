@@ -18,6 +18,7 @@ import torch
 
 from moceir import image_io
 from moceir.allocator import keep_freed_memory
+from moceir.config import Recipe
 from moceir.data.photographs import Photographs, split_by_name
 from moceir.data.synthesis import TaskMixture, ValidationPairs
 from moceir.evaluation import TestSet, benchmark_set, evaluate
@@ -26,7 +27,6 @@ from moceir.weights import CONFIG_FILE, read_description
 
 BENCHMARKS = ("cbsd68-s15", "cbsd68-s25", "cbsd68-s50", "rain100l")
 TASKS = ("noise:sigma=25", "rain", "haze", "blur", "low_light", "jpeg", "clean")
-HELD_OUT_SHARE = 0.05
 
 
 def main() -> None:
@@ -41,7 +41,10 @@ def main() -> None:
 
     keep_freed_memory()
     restorer = Restorer.from_pretrained(arguments.model)
-    held_out = split_by_name([path for path, _ in image_io.find([arguments.photographs])], HELD_OUT_SHARE)[1]
+    description = read_description(arguments.model)
+    # The share that the model's own recipe set aside: any other would measure on pictures it was trained on.
+    share = Recipe.model_validate(description.training).validation.share
+    held_out = split_by_name([path for path, _ in image_io.find([arguments.photographs])], share)[1]
     sets = [benchmark_set(name, arguments.data) for name in BENCHMARKS]
     sets += [TestSet(task, [(None, path) for path in held_out[: arguments.limit]], task) for task in TASKS]
 
@@ -60,9 +63,8 @@ def main() -> None:
     results["experts"] = expert_usage(restorer, Photographs(held_out), arguments.limit, arguments.seed)
     print(json.dumps(results["experts"], indent=1))
 
-    file = arguments.model / CONFIG_FILE
-    description = read_description(arguments.model).model_copy(update={"results": results})
-    file.write_text(json.dumps(description.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+    measured = description.model_copy(update={"results": results})
+    (arguments.model / CONFIG_FILE).write_text(measured.to_text(), encoding="utf-8")
 
 
 def cell(key: str, value: float | None) -> str:

@@ -45,6 +45,10 @@ class ModelFile(StrictModel):
     results: dict[str, Any] = Field(default_factory=dict)
     """Measured results, with the command and seed that gave them."""
 
+    def to_text(self) -> str:
+        """The content of the file."""
+        return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
+
 
 # --- our folders ------------------------------------------------------------------------------------------------------
 
@@ -130,7 +134,7 @@ def save(model: MoCEIR, folder: Path, description: ModelFile, *, dtype: torch.dt
     if description.model != model.config:
         msg = "the description's model configuration is not that of the network; pass ModelFile(model=network.config)"
         raise WeightsError(msg)
-    text = json.dumps(description.model_dump(mode="json"), indent=2) + "\n"
+    text = description.to_text()
     state = {key: value.detach().to(dtype).contiguous().cpu() for key, value in model.state_dict().items()}
     parts = {folder / name: folder / f"{name}.part" for name in (WEIGHTS_FILE, CONFIG_FILE)}
     try:
