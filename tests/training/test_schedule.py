@@ -1,6 +1,7 @@
 """Learning rate, stages and the end of a run as functions of progress."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,18 +32,50 @@ def test_stages_follow_their_shares() -> None:
     assert sizes == [64, 64, 96, 96, 128, 128, 128]
 
 
+class FakeTrainer:
+    """As much of a trainer as the callback sees: one process of several, the first of which has its own clock."""
+
+    def __init__(self, first_clock: float | None = None) -> None:
+        self.strategy = SimpleNamespace(broadcast=lambda own: own if first_clock is None else first_clock)
+        self.global_step = 0
+        self.should_stop = False
+        self.optimizers = [SimpleNamespace(param_groups=[{"lr": 0.0}])]
+
+    def step(self, callback: ScheduleCallback) -> None:
+        module = SimpleNamespace(log=lambda *_: None)
+        callback.on_train_batch_start(self, module, None, 0)  # type: ignore[arg-type]
+        self.global_step += 1
+        callback.on_train_batch_end(self, module, None, None, 0)  # type: ignore[arg-type]
+
+
 def test_progress_is_the_larger_of_steps_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(schedule.time, "monotonic", lambda: now[0])
+    trainer = FakeTrainer()
     callback = ScheduleCallback(OPTIMIZER, steps=10, max_seconds=50)
     callback.on_train_start(None, None)  # type: ignore[arg-type]
+    trainer.step(callback)
     assert callback.progress(0) == 0
     assert callback.progress(5) == 0.5
     now[0] = 140.0
+    trainer.step(callback)
     assert callback.progress(5) == pytest.approx(0.8)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(learning_rate(OPTIMIZER, 0.8))
     resumed = ScheduleCallback(OPTIMIZER, steps=10, max_seconds=50)
     resumed.load_state_dict(callback.state_dict())
     assert resumed.progress(0) == pytest.approx(0.8)
     resumed.on_train_start(None, None)  # type: ignore[arg-type]
     now[0] = 200.0
+    assert not trainer.should_stop
+    trainer.step(resumed)
     assert resumed.progress(0) == 1
+    assert trainer.should_stop
+
+
+def test_all_processes_follow_the_clock_of_the_first() -> None:
+    trainer = FakeTrainer(first_clock=30.0)
+    callback = ScheduleCallback(OPTIMIZER, steps=10, max_seconds=50)
+    callback.on_train_start(None, None)  # type: ignore[arg-type]
+    trainer.step(callback)
+    assert callback.progress(0) == pytest.approx(0.6)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(learning_rate(OPTIMIZER, 0.6))

@@ -46,7 +46,9 @@ def train_command(
         moceir restore photo.jpg -o restored.jpg --model runs/tiny/best
     """
     require_extra("lightning", "train")
-    from moceir.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
+    from lightning.pytorch.utilities import rank_zero_only  # noqa: PLC0415 - keeps --help fast
+
+    from moceir.allocator import keep_freed_memory  # noqa: PLC0415
     from moceir.config import load_recipe  # noqa: PLC0415
     from moceir.training.run import TrainOptions, train  # noqa: PLC0415
 
@@ -62,4 +64,5 @@ def train_command(
     )
     keep_freed_memory()
     best = train(load_recipe(recipe), options)
-    typer.echo(f"the best model is in {best}")
+    # The other processes run this command too.
+    rank_zero_only(typer.echo)(f"the best model is in {best}")

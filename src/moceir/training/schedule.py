@@ -53,14 +53,10 @@ class ScheduleCallback(L.Callback):
         self.optimizer = optimizer
         self.steps = steps
         self.max_seconds = max_seconds
+        self.seconds = 0.0
+        """Time spent so far, over all stretches, as all processes last agreed on it."""
         self._spent_before = 0.0
-        self._started: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Time spent so far, over all stretches."""
-        running = 0.0 if self._started is None else time.monotonic() - self._started
-        return self._spent_before + running
+        self._started = 0.0
 
     def progress(self, step: int) -> float:
         """How far the run is after ``step`` steps, 0 to 1."""
@@ -74,7 +70,12 @@ class ScheduleCallback(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Set the learning rate of the step to come."""
+        """Agree on the time and set the learning rate of the step to come.
+
+        Processes whose clocks differ would train at different rates and, at the end, wait for each other for ever: the
+        clock of the first one counts for all.
+        """
+        self.seconds = trainer.strategy.broadcast(self._spent_before + time.monotonic() - self._started)
         rate = learning_rate(self.optimizer, self.progress(trainer.global_step))
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
@@ -94,4 +95,4 @@ class ScheduleCallback(L.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting from the time spent before."""
-        self._spent_before = state_dict["seconds"]
+        self._spent_before = self.seconds = state_dict["seconds"]
