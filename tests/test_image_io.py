@@ -10,6 +10,7 @@ import pyvips
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from moceir import image_io
 from moceir.errors import ImageError, OutputError
@@ -226,6 +227,23 @@ class TestConversion:
             assert written.get("icc-profile-data")[16:20] == b"RGB "
         colour = written.icc_transform("srgb", embedded=True, input_profile="srgb").numpy().reshape(-1, 3).mean(axis=0)
         np.testing.assert_allclose(colour, (200, 60, 50), atol=12)
+
+
+class TestBmp:
+    @pytest.mark.parametrize(("name", "mode"), [("a.bmp", "RGB"), ("A.BMP", "RGB"), ("grey.bmp", "L"), ("p.bmp", "P")])
+    def test_pixels_are_read_exactly(self, tmp_path: Path, name: str, mode: str):
+        drawn = Image.fromarray(random_pixels(3)).convert(mode)
+        drawn.save(tmp_path / name, "BMP")
+        picture = image_io.read(tmp_path / name)
+        np.testing.assert_array_equal(picture.rgb, np.asarray(drawn.convert("RGB")))
+        assert picture.grey == (mode == "L")
+
+    @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
+    def test_truncated_file(self, tmp_path: Path, share: float):
+        Image.fromarray(random_pixels(3)).save(tmp_path / "whole.bmp")
+        whole = (tmp_path / "whole.bmp").read_bytes()
+        (tmp_path / "cut.bmp").write_bytes(whole[: int(share * len(whole))])
+        assert_refused(tmp_path / "cut.bmp", "whole BMP")
 
 
 class TestRefusal:

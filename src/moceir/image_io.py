@@ -1,5 +1,7 @@
 """Files to arrays and back: JPEG, PNG, WebP and TIFF, 8 or 16 bits, grey or colour, with or without alpha.
 
+BMP files, which published data sets hold, are read but never written.
+
 What surrounds the pixels (ICC profile, EXIF, XMP, resolution) travels in ``Picture.metadata`` and is written back; the
 EXIF orientation is applied on reading. A file is written under a temporary name beside its goal and renamed, so that
 a goal is either old or whole.
@@ -19,10 +21,12 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from moceir.errors import ImageError, OutputError
+from moceir.errors import ImageError, OutputError, require_extra
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 """File names that count as pictures when a folder is searched."""
+READABLE_SUFFIXES = (*SUFFIXES, ".bmp")
+"""The same where pictures are only read, as training data is."""
 
 _LOADERS = ("jpegload", "pngload", "webpload", "tiffload")
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -63,6 +67,7 @@ def read(path: Path) -> Picture:
 
     Raises:
         ImageError: If the file is missing, damaged, not one of the formats, holds several pages, or is not 8 or 16 bit.
+        MissingExtraError: If it is a BMP file and Pillow is not installed.
     """
     try:
         is_file = path.is_file()
@@ -73,6 +78,8 @@ def read(path: Path) -> Picture:
         what = "is a folder" if path.is_dir() else "does not exist"
         msg = f"{path} {what}; give a JPEG, PNG, WebP or TIFF file"
         raise ImageError(msg)
+    if path.suffix.lower() == ".bmp":
+        return _read_bmp(path)
     try:
         image: Any = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
         _check_kind(path, image)
@@ -153,6 +160,20 @@ def find(inputs: Iterable[Path]) -> list[tuple[Path, Path]]:
             raise ImageError(msg)
         found += [(p, p.relative_to(entry)) for p in inside]
     return found
+
+
+def _read_bmp(path: Path) -> Picture:
+    """Decode a BMP file; the libvips that comes as a wheel cannot."""
+    require_extra("PIL", "train")
+    from PIL import Image  # noqa: PLC0415 - restoring photographs does without Pillow
+
+    try:
+        with Image.open(path, formats=("BMP",)) as image:
+            grey = image.mode in ("1", "L")
+            rgb = np.array(image.convert("RGB"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path} cannot be read as BMP; expected a whole BMP file") from error
+    return Picture(rgb, grey=grey)
 
 
 def _check_kind(path: Path, image: Any) -> None:
