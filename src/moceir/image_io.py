@@ -88,7 +88,7 @@ def read(path: Path) -> Picture:
         deep = image.format == "ushort"
         grey = image.interpretation in ("b-w", "grey16")
         image = image.colourspace("rgb16" if deep else "srgb")
-        pixels: Pixels = image.numpy()
+        pixels = _fetch(image, deep)
     except pyvips.Error as error:
         msg = f"{path} cannot be read: {_reason(error)}; expected a whole JPEG, PNG, WebP or TIFF file"
         raise ImageError(msg) from error
@@ -160,6 +160,13 @@ def find(inputs: Iterable[Path]) -> list[tuple[Path, Path]]:
             raise ImageError(msg)
         found += [(p, p.relative_to(entry)) for p in inside]
     return found
+
+
+def _fetch(image: Any, deep: bool) -> Pixels:
+    """Compute the pixels in this very thread: a forked process lacks those of libvips and would wait for ever."""
+    buffer = pyvips.Region.new(image).fetch(0, 0, image.width, image.height)
+    pixels: Pixels = np.frombuffer(buffer, dtype=np.uint16 if deep else np.uint8)
+    return pixels.reshape(image.height, image.width, image.bands)
 
 
 def _read_bmp(path: Path) -> Picture:
