@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from moceir import image_io
-from moceir.data.benchmarks import find_benchmark, locate
+from moceir.data.layouts import find_benchmark, find_pairs
 from moceir.data.pairs import pair_folders
 from moceir.data.synthesis import sample_generator, to_8_bit
 from moceir.degradations import degrade, parse
@@ -143,10 +143,7 @@ def benchmark_set(name: str, root: Path) -> TestSet:
         DataError: If its folders are not below ``root`` or its pairs are incomplete.
     """
     benchmark = find_benchmark(name)
-    clean = locate(root, benchmark.clean)
-    if benchmark.degrade is None:
-        return TestSet(name, [*pair_folders(locate(root, benchmark.degraded), clean)])
-    return synthetic_set(clean, benchmark.degrade, name)
+    return TestSet(name, find_pairs(benchmark, root), benchmark.degrade)
 
 
 def paired_set(degraded: Path, clean: Path) -> TestSet:

@@ -3,53 +3,84 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
-from moceir import image_io
+from moceir.data.photographs import picture_files
 from moceir.errors import DataError
+
+Rule = Literal["same name", "text before _", "rain-X to norain-X"]
+"""How the name of a degraded picture leads to that of the clean one (without their suffixes)."""
+RULES: dict[Rule, Callable[[str], str | None]] = {
+    "same name": lambda stem: stem,
+    "text before _": lambda stem: stem.split("_", 1)[0],
+    "rain-X to norain-X": lambda stem: f"no{stem}" if stem.startswith("rain-") else None,
+}
+ALL_RULES: tuple[Rule, ...] = tuple(RULES)
+
+
+def match_files(
+    degraded: Sequence[Path], clean: Sequence[Path], rules: Sequence[Rule] = ALL_RULES
+) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Match every degraded picture with its clean one, and say what does not match.
+
+    Args:
+        degraded: Files of degraded pictures.
+        clean: Files of clean pictures; several degraded ones may share one.
+        rules: How names belong together, tried in order.
+
+    Returns:
+        Pairs of degraded and clean files in the order of the degraded ones, and one line per picture that has no
+        partner or several.
+    """
+    partners: dict[str, list[Path]] = defaultdict(list)
+    for path in clean:
+        partners[path.stem].append(path)
+    pairs: list[tuple[Path, Path]] = []
+    problems: list[str] = []
+    for path in degraded:
+        names = list(dict.fromkeys(name for rule in rules if (name := RULES[rule](path.stem)) is not None))
+        found = next((partners[name] for name in names if name in partners), [])
+        if len(found) == 1:
+            pairs.append((path, found[0]))
+        elif found:
+            problems.append(f"{path} has several partners ({', '.join(map(str, found))}); keep one of them")
+        else:
+            where = ", ".join(dict.fromkeys(str(path.parent) for path in clean)) or "no folder"
+            problems.append(f"{path} has no partner in {where}; expected a picture named {' or '.join(names)}")
+    return pairs, problems
+
+
+def pair_files(
+    degraded: Sequence[Path], clean: Sequence[Path], rules: Sequence[Rule] = ALL_RULES
+) -> list[tuple[Path, Path]]:
+    """Match every degraded picture with its clean one, as `match_files` does.
+
+    Raises:
+        DataError: If a picture has no partner or several; the message names the first.
+    """
+    pairs, problems = match_files(degraded, clean, rules)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise DataError(problems[0] + more)
+    return pairs
 
 
 def pair_folders(degraded: Path, clean: Path) -> list[tuple[Path, Path]]:
-    """Match every degraded picture with its clean one.
+    """Match the pictures of two folders.
 
     Names match if the stems are equal, if the clean stem is the text before the first ``_`` of the degraded one
     (``0012_0.9_0.2`` and ``0012``), or as ``rain-X`` and ``norain-X``; tried in this order.
 
     Args:
-        degraded: Folder of degraded pictures.
-        clean: Folder of clean pictures.
+        degraded: Folder of degraded pictures, or a pack of it.
+        clean: Folder of clean pictures, or a pack of it.
 
     Returns:
         Pairs of degraded and clean files, sorted by the degraded name.
 
     Raises:
-        DataError: If a folder is missing, or a picture has no partner or several; the message names it.
+        DataError: If a folder is missing or empty, or a picture has no partner or several; the message names it.
     """
-    for folder in (degraded, clean):
-        if not folder.is_dir():
-            raise DataError(f"{folder} is not a folder; give a folder of pictures")
-    partners: dict[str, list[Path]] = defaultdict(list)
-    for path in _pictures(clean):
-        partners[path.stem].append(path)
-    pairs: list[tuple[Path, Path]] = []
-    for path in _pictures(degraded):
-        names = [path.stem, path.stem.split("_", 1)[0]]
-        if path.stem.startswith("rain-"):
-            names.append("no" + path.stem)
-        found = next((partners[name] for name in names if name in partners), [])
-        if not found:
-            wanted = " or ".join(dict.fromkeys(names))
-            raise DataError(f"{path} has no partner in {clean}; expected a picture named {wanted}")
-        if len(found) > 1:
-            raise DataError(f"{path} has several partners ({', '.join(map(str, found))}); keep one of them")
-        pairs.append((path, found[0]))
-    return pairs
-
-
-def _pictures(folder: Path) -> list[Path]:
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in image_io.SUFFIXES and p.is_file())
-    if not found:
-        raise DataError(
-            f"the folder {folder} holds no pictures; expected files ending in {', '.join(image_io.SUFFIXES)}"
-        )
-    return found
+    return pair_files(picture_files(degraded, deep=False), picture_files(clean, deep=False))

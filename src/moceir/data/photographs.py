@@ -1,65 +1,99 @@
-"""A folder of clean photographs, decoded once as far as memory allows."""
+"""Picture files for training: found in folders and packs, decoded once as far as memory allows."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from moceir import image_io
+from moceir.data.packs import PACK_SUFFIX, Pack, decode, pack_of
 from moceir.errors import DataError, ImageError
 
 
-class Photographs:
-    """Clean pictures as ``(3, H, W)`` uint8 tensors.
+def is_folder(location: Path) -> bool:
+    """Whether this is a folder, a pack, or a folder inside a pack."""
+    return location.is_dir() or bool(_packed(location))
+
+
+def picture_files(location: Path, *, deep: bool = True) -> list[Path]:
+    """List the pictures of a folder in sorted order.
 
     Args:
-        paths: Picture files.
+        location: A folder, a pack, or a folder inside a pack.
+        deep: Whether to search sub-folders too.
+
+    Raises:
+        DataError: If it is none of these, or holds no pictures.
+    """
+    if location.is_dir():
+        inside = location.rglob("*") if deep else location.iterdir()
+        found = sorted(p for p in inside if p.suffix.lower() in image_io.READABLE_SUFFIXES and p.is_file())
+    elif pack_of(location):
+        found = [path for path in _packed(location) if deep or path.parent == location]
+    else:
+        raise DataError(f"{location} is not a folder; give a folder of pictures, or a *{PACK_SUFFIX} file made of one")
+    if not found:
+        suffixes = ", ".join(image_io.READABLE_SUFFIXES)
+        raise DataError(f"the folder {location} holds no pictures; expected files ending in {suffixes}")
+    return found
+
+
+def _packed(location: Path) -> list[Path]:
+    pack = pack_of(location)
+    paths = [pack / name for name in Pack(pack).names] if pack else []
+    return [path for path in paths if location in path.parents]
+
+
+class Photographs:
+    """Pictures by file, as ``(3, H, W)`` uint8 tensors; the files may lie in folders and in packs.
+
+    Args:
         cache_bytes: Keep decoded pictures up to this many bytes; the rest is decoded at each use.
     """
 
-    def __init__(self, paths: Sequence[Path], cache_bytes: int = 4 * 2**30) -> None:
-        self.paths = list(paths)
+    def __init__(self, cache_bytes: int = 4 * 2**30) -> None:
         self._left = cache_bytes
-        self._cache: dict[int, Tensor] = {}
+        self._full = False
+        self._cache: dict[Path, Tensor] = {}
+        self._packs: dict[Path, Pack] = {}
 
-    def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Tensor:
-        """Decode one picture.
+    def __getitem__(self, path: Path) -> Tensor:
+        """Decode one picture, or map it from its pack.
 
         Raises:
+            DataError: If its pack is damaged.
             ImageError: If the file cannot be read.
         """
-        if index in self._cache:
-            return self._cache[index]
-        rgb = image_io.read(self.paths[index]).rgb
-        if rgb.dtype == np.uint16:
-            rgb = (rgb >> 8).astype(np.uint8)
-        photo = torch.from_numpy(rgb).permute(2, 0, 1).contiguous()
-        if photo.numel() <= self._left:
+        if path in self._cache:
+            return self._cache[path]
+        pack = pack_of(path)
+        if pack is not None:
+            if pack not in self._packs:
+                self._packs[pack] = Pack(pack)
+            return self._packs[pack][path.relative_to(pack).as_posix()]
+        photo = decode(path)
+        if photo.numel() > self._left:
+            self._full = True
+        else:
             self._left -= photo.numel()
-            self._cache[index] = photo
+            self._cache[path] = photo
         return photo
 
-    def preload(self) -> None:
+    def preload(self, paths: Iterable[Path]) -> None:
         """Fill the cache now, so that forked loader processes share it.
 
         Raises:
-            DataError: If a picture is damaged; the message names all of them.
+            DataError: If a picture is damaged; the message names the first few.
         """
         broken: list[str] = []
-        for index in range(len(self)):
-            if self._left <= 0:
+        for path in dict.fromkeys(paths):
+            if self._full:
                 break
             try:
-                self[index]
+                self[path]
             except ImageError as error:
                 broken.append(str(error))
         if broken:

@@ -1,23 +1,13 @@
-"""Training pairs made on the fly: a clean patch and a degraded version of it.
-
-Every sample is a function of the seed and its number alone, so neither the number of loader processes nor an
-interruption changes what the network sees.
-"""
+"""What samples are made of: seeds, patches cut out of pictures, and the 8 bits that a file can hold."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import Dataset
-
-from moceir.config import AugmentConfig
-from moceir.data.photographs import Photographs
-from moceir.degradations import DegradationSpec, degrade, parse
 
 
 class Sample(NamedTuple):
@@ -26,7 +16,7 @@ class Sample(NamedTuple):
     Attributes:
         degraded: ``(3, H, W)`` float32 in [0, 1], whole 8-bit levels.
         clean: The same shape and levels.
-        task: Index of the task in the mixture.
+        task: Index of its source in the mixture.
     """
 
     degraded: Tensor
@@ -45,117 +35,66 @@ def to_8_bit(images: Tensor) -> Tensor:
     return (images * 255).round() / 255
 
 
-class TaskMixture:
-    """Degradations with weights.
+class Augment(Protocol):
+    """How patches of clean photographs may be downscaled before they are degraded."""
+
+    @property
+    def smallest_scale(self) -> float:
+        """Factor of the strongest downscaling, above 0 and up to 1."""
+        ...
+
+    @property
+    def scale_chance(self) -> float:
+        """How often a patch is downscaled at all, 0 to 1."""
+        ...
+
+
+class Crop(NamedTuple):
+    """A square of a picture, and which of the eight ways to turn and mirror it."""
+
+    top: int
+    left: int
+    side: int
+    turn: int = 0
+
+
+def random_crop(height: int, width: int, patch_px: int, augment: Augment | None, generator: torch.Generator) -> Crop:
+    """Draw a square of a picture.
 
     Args:
-        weights: Weight by degradation text, as ``{"noise": 3, "rain": 1}``.
-
-    Raises:
-        ConfigError: If a text cannot be read.
-    """
-
-    def __init__(self, weights: Mapping[str, float]) -> None:
-        self.names = list(weights)
-        self.specs: list[DegradationSpec] = [parse(text) for text in weights]
-        self._weights = torch.tensor(list(weights.values()), dtype=torch.float64)
-
-    def __len__(self) -> int:
-        """Number of tasks."""
-        return len(self.specs)
-
-    def draw(self, generator: torch.Generator) -> int:
-        """Draw the index of a task."""
-        return int(torch.multinomial(self._weights, 1, generator=generator))
-
-
-class TrainingPairs(Dataset[Sample]):
-    """A run of numbered samples: random patches, random tasks.
-
-    Args:
-        photographs: Clean pictures.
-        mixture: Tasks to draw from.
-        augment: How patches are cut.
-        patch_px: Side of the patches.
-        first: Number of the first sample.
-        count: How many samples.
-        seed: Seed of the training run.
-    """
-
-    def __init__(
-        self,
-        photographs: Photographs,
-        mixture: TaskMixture,
-        augment: AugmentConfig,
-        *,
-        patch_px: int,
-        first: int,
-        count: int,
-        seed: int,
-    ) -> None:
-        self.photographs = photographs
-        self.mixture = mixture
-        self.augment = augment
-        self.patch_px = patch_px
-        self.first = first
-        self.count = count
-        self.seed = seed
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return self.count
-
-    def __getitem__(self, index: int) -> Sample:
-        """Make one pair."""
-        generator = sample_generator(self.seed, "train", self.first + index)
-        photo = self.photographs[int(torch.randint(len(self.photographs), (), generator=generator))]
-        clean = to_8_bit(random_patch(photo, self.patch_px, self.augment, generator))
-        task = self.mixture.draw(generator)
-        degraded = degrade(clean[None], self.mixture.specs[task], generator)[0]
-        return Sample(to_8_bit(degraded), clean, torch.tensor(task))
-
-
-class ValidationPairs(Dataset[Sample]):
-    """Each photograph's centre once per task, degraded the same way every time."""
-
-    def __init__(self, photographs: Photographs, mixture: TaskMixture, *, patch_px: int, most: int, seed: int) -> None:
-        self.photographs = photographs
-        self.mixture = mixture
-        self.patch_px = patch_px
-        self.pictures = min(most, len(photographs))
-        self.seed = seed
-
-    def __len__(self) -> int:
-        """Number of pairs."""
-        return self.pictures * len(self.mixture)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Make one pair."""
-        task, picture = divmod(index, self.pictures)
-        photo = self.photographs[picture].float() / 255
-        side = min(self.patch_px, *photo.shape[-2:])
-        top, left = ((size - side) // 2 for size in photo.shape[-2:])
-        clean = to_8_bit(resize(photo[:, top : top + side, left : left + side], self.patch_px))
-        generator = sample_generator(self.seed, "validation", self.mixture.names[task], picture)
-        degraded = degrade(clean[None], self.mixture.specs[task], generator)[0]
-        return Sample(to_8_bit(degraded), clean, torch.tensor(task))
-
-
-def random_patch(photo: Tensor, patch_px: int, augment: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Cut a square from a ``(3, H, W)`` uint8 photograph, perhaps downscale it, flip and turn it.
+        height: Of the picture, in pixels.
+        width: Likewise.
+        patch_px: Side of the patch that is to come out.
+        augment: Makes some squares larger than the patch, as the source of a downscaled one; None for never.
+        generator: Source of the randomness.
 
     Returns:
-        ``(3, patch_px, patch_px)`` float32 in [0, 1]. A photograph smaller than the patch is enlarged.
+        The square; a picture smaller than the patch gives a smaller one.
     """
     draws = torch.rand(3, generator=generator)
     scale = 1.0
-    if draws[0] < augment.scale_chance:
+    if augment is not None and draws[0] < augment.scale_chance:
         scale = augment.smallest_scale + (1 - augment.smallest_scale) * float(draws[1])
-    side = min(round(patch_px / scale), *photo.shape[-2:])
-    top = int(torch.randint(photo.shape[-2] - side + 1, (), generator=generator))
-    left = int(torch.randint(photo.shape[-1] - side + 1, (), generator=generator))
+    side = min(round(patch_px / scale), height, width)
+    top = int(torch.randint(height - side + 1, (), generator=generator))
+    left = int(torch.randint(width - side + 1, (), generator=generator))
+    return Crop(top, left, side, int(draws[2] * 8))
+
+
+def centre_crop(height: int, width: int, patch_px: int) -> Crop:
+    """The square in the middle of a picture, at most as large as the patch."""
+    side = min(patch_px, height, width)
+    return Crop((height - side) // 2, (width - side) // 2, side)
+
+
+def cut(photo: Tensor, crop: Crop, patch_px: int) -> Tensor:
+    """Cut a square out of a ``(3, H, W)`` uint8 picture.
+
+    Returns:
+        ``(3, patch_px, patch_px)`` float32 in [0, 1], scaled as the size of the square asks for.
+    """
+    top, left, side, turn = crop
     patch = resize(photo[:, top : top + side, left : left + side].float() / 255, patch_px)
-    turn = int(draws[2] * 8)
     patch = patch.flip(-1) if turn % 2 else patch
     return torch.rot90(patch, turn // 2, (-2, -1)).contiguous()
 

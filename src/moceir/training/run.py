@@ -16,11 +16,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from moceir import image_io
 from moceir.config import ModelConfig, Recipe, load_recipe
-from moceir.data.photographs import Photographs, split_by_name
-from moceir.data.synthesis import Sample, TaskMixture, TrainingPairs, ValidationPairs
-from moceir.errors import ConfigError, DataError, ImageError, WeightsError
+from moceir.data.mixtures import MixedPairs, ValidationPairs, photographs_source, split_sources
+from moceir.data.photographs import Photographs
+from moceir.data.synthesis import Sample
+from moceir.errors import ConfigError, WeightsError
 from moceir.models.presets import preset
 from moceir.training.module import RestorationModule
 from moceir.training.schedule import ScheduleCallback, stage_at
@@ -35,7 +35,7 @@ class TrainOptions:
     """What may differ between two machines that run the same recipe."""
 
     data: Path
-    """Folder of clean photographs, searched recursively."""
+    """Folder of clean photographs, searched recursively, or a pack of it."""
     output: Path
     """Run folder: recipe, checkpoints, TensorBoard logs, and the model in ``best``."""
     resume: bool = False
@@ -61,19 +61,13 @@ class Pairs(L.LightningDataModule):
         self.schedule = schedule
         self.workers = options.workers
         self.processes = options.processes
-        self.mixture = TaskMixture(recipe.tasks)
-        try:
-            files = [path for path, _ in image_io.find([options.data])]
-        except ImageError as error:
-            raise DataError(str(error)) from error
-        training, validation = split_by_name(files, recipe.validation.share)
-        self.photographs = Photographs(training)
-        self.held_out = Photographs(validation)
+        sources = [photographs_source(options.data, text, weight) for text, weight in recipe.tasks.items()]
+        self.sources, self.held_out = split_sources(sources, recipe.validation.share)
+        self.photographs = Photographs()
 
     def setup(self, stage: str) -> None:
         """Decode the photographs before loader processes are forked."""
-        self.photographs.preload()
-        self.held_out.preload()
+        self.photographs.preload(path for source in (*self.held_out, *self.sources) for path in source.paths)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """The samples of the current epoch, at the patch size that the progress asks for."""
@@ -81,10 +75,11 @@ class Pairs(L.LightningDataModule):
         step = int(trainer.global_step)
         stage = stage_at(self.recipe.stages, self.schedule.progress(step))
         steps = min(self.recipe.epoch_steps, max(self.recipe.steps - step, 1))
-        pairs = TrainingPairs(
+        pairs = MixedPairs(
+            self.sources,
             self.photographs,
-            self.mixture,
             self.recipe.augment,
+            by="weight",
             patch_px=stage.patch_px,
             # Numbers of different epochs must never meet, whatever the batch sizes of the stages were.
             first=step * max(s.batch for s in self.recipe.stages),
@@ -102,7 +97,7 @@ class Pairs(L.LightningDataModule):
         """The fixed validation pairs."""
         settings = self.recipe.validation
         pairs = ValidationPairs(
-            self.held_out, self.mixture, patch_px=settings.patch_px, most=settings.most, seed=self.recipe.seed
+            self.held_out, self.photographs, patch_px=settings.patch_px, most=settings.most, seed=self.recipe.seed
         )
         return DataLoader(pairs, batch_size=1, num_workers=self.workers)
 

@@ -1,0 +1,269 @@
+"""The published data sets as one table: where their pictures lie below a common root, and how they belong together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from moceir.data.pairs import Rule, pair_files
+from moceir.data.photographs import is_folder, picture_files
+from moceir.errors import ConfigError, DataError
+
+Part = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One way in which a set lies on disk: folders below the root, all of them needed.
+
+    Attributes:
+        clean: Folders of clean pictures.
+        degraded: Folders of degraded pictures; none if the set has clean pictures alone.
+    """
+
+    clean: tuple[str, ...]
+    degraded: tuple[str, ...] = ()
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """All folders, the degraded ones first."""
+        return self.degraded + self.clean
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A published set of pictures.
+
+    Attributes:
+        name: What recipes and options call it.
+        part: Whether to train or to test on it.
+        task: What is wrong with the pictures.
+        places: Where it may lie; the first that is there counts.
+        count: Pictures to restore in the published set, or clean ones if it has no others.
+        source: Where to get it.
+        rules: How the clean picture of a degraded one is called, tried in order.
+        degrade: Degradation text of test sets that have clean pictures alone.
+    """
+
+    name: str
+    part: Part
+    task: str
+    places: tuple[Place, ...]
+    count: int
+    source: str
+    rules: tuple[Rule, ...] = ("same name",)
+    degrade: str | None = None
+
+    @property
+    def paired(self) -> bool:
+        """Whether it has degraded pictures of its own."""
+        return bool(self.places[0].degraded)
+
+
+_BSDS = "BSDS500, https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/resources.html"
+_RAIN = "Yang et al. 2017, https://www.icst.pku.edu.cn/struct/Projects/joint_rain_removal.html"
+_RESIDE = "RESIDE, https://sites.google.com/view/reside-dehaze-datasets"
+_GOPRO = "Nah et al. 2017, https://seungjunnah.github.io/Datasets/gopro"
+_LOL = "LOL, https://daooshee.github.io/BMVC2018website/"
+_CDD11 = "CDD-11 of OneRestore, https://github.com/gy65896/OneRestore"
+
+COMPOSITES = (
+    "low",
+    "haze",
+    "rain",
+    "snow",
+    "low_haze",
+    "low_rain",
+    "low_snow",
+    "haze_rain",
+    "haze_snow",
+    "low_haze_rain",
+    "low_haze_snow",
+)
+"""The folders of CDD-11, named by what was done to the pictures in this order."""
+_CDD11_COUNTS: dict[Part, int] = {"train": 1183, "test": 200}
+
+_TABLE = (
+    DataSet(
+        "denoising",
+        "train",
+        "noise",
+        (Place(("denoising/WaterlooED", "denoising/BSD400")),),
+        4744 + 400,
+        f"Waterloo Exploration Database, https://ece.uwaterloo.ca/~k29ma/exploration/ and 400 pictures of {_BSDS}",
+    ),
+    DataSet(
+        "rain100l-train",
+        "train",
+        "rain",
+        (Place(("deraining/RainTrainL/gt",), ("deraining/RainTrainL/rainy",)),),
+        200,
+        f"RainTrainL (Rain100L, training part) of {_RAIN}",
+        ("same name", "rain-X to norain-X"),
+    ),
+    DataSet(
+        "reside-ots",
+        "train",
+        "haze",
+        (Place(("dehazing/RESIDE/clear",), tuple(f"dehazing/RESIDE/part{part}" for part in (1, 2, 3, 4))),),
+        72_135,
+        f"OTS (outdoor training set) of {_RESIDE}",
+        ("text before _",),
+    ),
+    DataSet(
+        "gopro-train",
+        "train",
+        "blur",
+        (Place(("deblurring/GoPro/crop/train/target_crops",), ("deblurring/GoPro/crop/train/input_crops",)),),
+        8 * 2103,
+        f"{_GOPRO}; each of the 2,103 pairs cut into eight squares of 512 pixels",
+    ),
+    DataSet(
+        "lolv1-train",
+        "train",
+        "low light",
+        (Place(("llie/LOLv1/Train/target",), ("llie/LOLv1/Train/input",)),),
+        485,
+        _LOL,
+    ),
+    *(
+        DataSet(
+            f"cbsd68-s{sigma}",
+            "test",
+            "noise",
+            (Place(("cbsd68",)), Place(("denoising/cBSD68/original_png",))),
+            68,
+            "CBSD68, https://github.com/clausmichele/CBSD68-dataset",
+            degrade=f"noise:sigma={sigma}",
+        )
+        for sigma in (15, 25, 50)
+    ),
+    DataSet(
+        "rain100l",
+        "test",
+        "rain",
+        (
+            Place(("rain100l/gt",), ("rain100l/rainy",)),
+            Place(("deraining/Rain100L/gt",), ("deraining/Rain100L/rainy",)),
+        ),
+        100,
+        f"Rain100L, test part, of {_RAIN}",
+        ("same name", "rain-X to norain-X"),
+    ),
+    DataSet(
+        "sots-outdoor",
+        "test",
+        "haze",
+        (Place(("dehazing/SOTS/outdoor/gt",), ("dehazing/SOTS/outdoor/hazy",)),),
+        500,
+        f"SOTS (synthetic objective testing set), outdoor, of {_RESIDE}",
+        ("text before _",),
+    ),
+    DataSet(
+        "gopro",
+        "test",
+        "blur",
+        (Place(("deblurring/GoPro/test/target",), ("deblurring/GoPro/test/input",)),),
+        1111,
+        _GOPRO,
+    ),
+    DataSet(
+        "lolv1",
+        "test",
+        "low light",
+        (Place(("llie/LOLv1/Test/target",), ("llie/LOLv1/Test/input",)),),
+        15,
+        _LOL,
+    ),
+    *(
+        DataSet(
+            f"cdd11-train-{folder}" if part == "train" else f"cdd11-{folder}",
+            part,
+            folder,
+            (Place((f"cdd11/{part}/clear",), (f"cdd11/{part}/{folder}",)),),
+            count,
+            _CDD11,
+        )
+        for part, count in _CDD11_COUNTS.items()
+        for folder in COMPOSITES
+    ),
+)
+
+DATA_SETS: dict[str, DataSet] = {row.name: row for row in _TABLE}
+"""Every published set by name."""
+BENCHMARKS: dict[str, DataSet] = {row.name: row for row in _TABLE if row.part == "test"}
+"""Those to test on."""
+
+
+def find_data_set(name: str) -> DataSet:
+    """Look up a set to train or to test on.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    return _look_up(name, DATA_SETS, "data set")
+
+
+def find_benchmark(name: str) -> DataSet:
+    """Look up a set to test on.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    return _look_up(name, BENCHMARKS, "benchmark")
+
+
+def _look_up(name: str, table: dict[str, DataSet], what: str) -> DataSet:
+    if name not in table:
+        guess = get_close_matches(name, table, n=1)
+        hint = f"; did you mean '{guess[0]}'?" if guess else ""
+        raise ConfigError(f"there is no {what} '{name}'; the {what}s are {', '.join(table)}{hint}")
+    return table[name]
+
+
+def locate(dataset: DataSet, root: Path) -> Place | None:
+    """The first place of a set that is there, be it in part; None if nothing of it is."""
+    there = [place for place in dataset.places if any(is_folder(root / folder) for folder in place.folders)]
+    whole = [place for place in there if all(is_folder(root / folder) for folder in place.folders)]
+    return next(iter(whole + there), None)
+
+
+def set_files(dataset: DataSet, root: Path) -> tuple[list[Path], list[Path]]:
+    """List the degraded and the clean pictures of a set, each sorted by folder and name.
+
+    Raises:
+        DataError: If the set is not below the root, or a folder of it is missing or empty; the message names it.
+    """
+    place = locate(dataset, root)
+    if place is None:
+        folders = ", ".join(folder for place in dataset.places for folder in place.folders)
+        raise DataError(
+            f"{root} has none of the folders {folders} of the set '{dataset.name}'; give the folder that holds the "
+            f"data sets, or get this one: {dataset.source}"
+        )
+    degraded, clean = (
+        [path for folder in folders for path in picture_files(root / folder, deep=False)]
+        for folders in (place.degraded, place.clean)
+    )
+    return degraded, clean
+
+
+def find_pairs(dataset: DataSet, root: Path) -> list[tuple[Path | None, Path]]:
+    """List the files of a set as pairs of degraded and clean.
+
+    Args:
+        dataset: The set.
+        root: Folder that holds the data sets, or a pack of it.
+
+    Returns:
+        Pairs, sorted by folder and name; the degraded file is None where the set has clean pictures alone.
+
+    Raises:
+        DataError: If folders are missing or empty, or a picture has no partner or several; the message names it.
+    """
+    degraded, clean = set_files(dataset, root)
+    if not dataset.paired:
+        return [(None, path) for path in clean]
+    return [*pair_files(degraded, clean, dataset.rules)]

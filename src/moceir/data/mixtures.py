@@ -1,0 +1,298 @@
+"""Training and validation samples from several sources: real pairs, and photographs that are degraded on the fly.
+
+Every sample is a function of the seed and its number alone, so neither the number of loader processes nor an
+interruption changes what the network sees.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from moceir.data.layouts import find_data_set, find_pairs
+from moceir.data.pairs import pair_folders
+from moceir.data.photographs import Photographs, picture_files, split_by_name
+from moceir.data.synthesis import Augment, Crop, Sample, centre_crop, cut, random_crop, sample_generator, to_8_bit
+from moceir.degradations import DegradationSpec, degrade, parse
+from moceir.errors import ConfigError, DataError
+
+FilePair = tuple[Path | None, Path]
+"""A degraded and a clean file; None where the degraded picture is made from the clean one."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures of one task.
+
+    Args:
+        label: What logs and scores call it.
+        files: Degraded and clean files.
+        degrade: How the clean pictures are degraded; None if the files are pairs.
+        share: Weight against the other sources, or how often each file is used in an epoch.
+
+    Raises:
+        ConfigError: If it has both pairs and a degradation, or neither.
+        DataError: If it has no files.
+    """
+
+    label: str
+    files: Sequence[FilePair]
+    degrade: DegradationSpec | None = None
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.files:
+            raise DataError(f"the source '{self.label}' has no pictures; give at least one")
+        alone = sum(degraded is None for degraded, _ in self.files)
+        if self.degrade is None and alone:
+            raise ConfigError(
+                f"the source '{self.label}' has clean pictures alone; add a degradation, as noise:sigma=25"
+            )
+        if self.degrade is not None and alone < len(self.files):
+            raise ConfigError(
+                f"the source '{self.label}' is degraded already; leave out the degradation '{self.degrade}'"
+            )
+
+    @property
+    def clean(self) -> list[Path]:
+        """The clean files, each once, in order."""
+        return list(dict.fromkeys(clean for _, clean in self.files))
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files, each once."""
+        return list(dict.fromkeys(path for pair in self.files for path in pair if path is not None))
+
+
+def photographs_source(location: Path, degradation: str, share: float = 1.0) -> Source:
+    """A folder (searched recursively) or pack of clean photographs.
+
+    Raises:
+        ConfigError: If the degradation cannot be read.
+        DataError: If there are no pictures.
+    """
+    return Source(degradation, [(None, path) for path in picture_files(location)], parse(degradation), share)
+
+
+def pairs_source(degraded: Path, clean: Path, share: float = 1.0) -> Source:
+    """Two folders or packs, matched by name.
+
+    Raises:
+        DataError: If one is missing, or a picture has no partner; the message names it.
+    """
+    return Source(f"pairs:{degraded.stem}", [*pair_folders(degraded, clean)], share=share)
+
+
+def set_source(name: str, root: Path, degradation: str | None = None, share: float = 1.0) -> Source:
+    """A published set; one of clean pictures alone needs a degradation.
+
+    Raises:
+        ConfigError: If the set is unknown, or a degradation is missing, wrong or not wanted.
+        DataError: If the set is not below the root or is incomplete.
+    """
+    dataset = find_data_set(name)
+    text = degradation or dataset.degrade
+    label = f"{name}:{degradation}" if degradation else name
+    return Source(label, find_pairs(dataset, root), parse(text) if text else None, share)
+
+
+def split_sources(sources: Sequence[Source], share: float) -> tuple[list[Source], list[Source]]:
+    """Set a part of each source aside for validation, by the names of its clean pictures.
+
+    Args:
+        sources: All sources.
+        share: Share of each source's clean pictures; 0 sets nothing aside.
+
+    Returns:
+        Training and validation sources in the same order; no clean picture is in both, whatever sources it is in.
+        Without a share there are no validation sources.
+
+    Raises:
+        DataError: If a source has too few pictures.
+    """
+    if not share:
+        return list(sources), []
+    held_out = {path for source in sources for path in split_by_name(source.clean, share)[1]}
+    training, validation = (
+        [replace(s, files=[pair for pair in s.files if (pair[1] in held_out) == wanted]) for s in sources]
+        for wanted in (False, True)
+    )
+    return training, validation
+
+
+def epoch_length(sources: Sequence[Source]) -> int:
+    """Samples in a pass through all files, each taken as often as the share of its source says.
+
+    Raises:
+        ConfigError: If a share is not a whole number from 1.
+    """
+    for source in sources:
+        if source.share < 1 or source.share != int(source.share):
+            raise ConfigError(f"the source '{source.label}' is to be repeated {source.share:g} times; give 1, 2, 3 ...")
+    return sum(int(source.share) * len(source.files) for source in sources)
+
+
+class MixedPairs(Dataset[Sample]):
+    """A run of numbered training samples: random patches of pictures that several sources hold.
+
+    Real pairs are cut, mirrored and turned alike and never scaled; scaling would sharpen or weaken what is wrong.
+
+    Args:
+        sources: Where the pictures come from.
+        photographs: What reads and keeps them.
+        augment: How patches of photographs to be degraded may be downscaled.
+        by: ``weight`` draws a source for each sample and a file in it; ``repeat`` goes through all files, each as often
+            as the share of its source says, in another order in each epoch.
+        patch_px: Side of the patches.
+        first: Number of the first sample.
+        count: How many samples.
+        seed: Seed of the training run.
+
+    Raises:
+        ConfigError: If shares do not fit ``by``, or two sources have the same label.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        photographs: Photographs,
+        augment: Augment,
+        *,
+        by: Literal["weight", "repeat"],
+        patch_px: int,
+        first: int,
+        count: int,
+        seed: int,
+    ) -> None:
+        labels = [source.label for source in sources]
+        shares = [source.share for source in sources]
+        if len(set(labels)) < len(labels):
+            raise ConfigError(f"two sources have the same label among {', '.join(labels)}; merge them")
+        if by == "weight" and not (min(shares, default=0) >= 0 and 0 < sum(shares) < math.inf):
+            raise ConfigError(f"weights of sources must be finite, not negative and not all zero, got {shares}")
+        self.sources = list(sources)
+        self.photographs = photographs
+        self.augment = augment
+        self.patch_px = patch_px
+        self.first = first
+        self.count = count
+        self.seed = seed
+        self._weights = torch.tensor(shares, dtype=torch.float64)
+        self._epoch_length = epoch_length(sources) if by == "repeat" else None
+        self._order: tuple[int, Tensor] | None = None
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self.count
+
+    def __getitem__(self, index: int) -> Sample:
+        """Make one pair.
+
+        Raises:
+            DataError: If the two pictures of a pair differ in size; the message names both.
+            ImageError: If a file cannot be read.
+            IndexError: Behind the last sample, so that a loop over the samples ends.
+        """
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        number = self.first + index
+        generator = sample_generator(self.seed, "train", number)
+        if self._epoch_length is None:
+            task = int(torch.multinomial(self._weights, 1, generator=generator))
+            file = int(torch.randint(len(self.sources[task].files), (), generator=generator))
+        else:
+            task, file = self._at(*divmod(number, self._epoch_length))
+        source = self.sources[task]
+        degraded, clean = _read(self.photographs, source.files[file])
+        augment = None if source.degrade is None else self.augment
+        crop = random_crop(clean.shape[-2], clean.shape[-1], self.patch_px, augment, generator)
+        return _cut(degraded, clean, crop, self.patch_px, source.degrade, generator, task)
+
+    def _at(self, epoch: int, place: int) -> tuple[int, int]:
+        """Source and file at a place of an epoch's order."""
+        if self._order is None or self._order[0] != epoch:
+            order = torch.randperm(self._epoch_length or 0, generator=sample_generator(self.seed, "order", epoch))
+            self._order = epoch, order
+        ticket = int(self._order[1][place])
+        ends = list(accumulate(int(source.share) * len(source.files) for source in self.sources))
+        task = bisect_right(ends, ticket)
+        return task, (ends[task] - 1 - ticket) % len(self.sources[task].files)
+
+
+class ValidationPairs(Dataset[Sample]):
+    """The centres of some pictures of each source, degraded the same way every time.
+
+    Args:
+        sources: Where the pictures come from.
+        photographs: What reads and keeps them.
+        patch_px: Side of the centre crops.
+        most: Pictures per source at most, spread evenly over its files.
+        seed: Seed of the degradations.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], photographs: Photographs, *, patch_px: int, most: int, seed: int
+    ) -> None:
+        self.sources = list(sources)
+        self.photographs = photographs
+        self.patch_px = patch_px
+        self.seed = seed
+        self._items: list[tuple[int, int]] = []
+        for task, source in enumerate(self.sources):
+            taken = min(most, len(source.files))
+            self._items += [(task, place * len(source.files) // taken) for place in range(taken)]
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Make one pair.
+
+        Raises:
+            DataError: If the two pictures of a pair differ in size; the message names both.
+            ImageError: If a file cannot be read.
+        """
+        task, file = self._items[index]
+        source = self.sources[task]
+        degraded, clean = _read(self.photographs, source.files[file])
+        crop = centre_crop(clean.shape[-2], clean.shape[-1], self.patch_px)
+        generator = sample_generator(self.seed, "validation", source.label, source.files[file][1].name)
+        return _cut(degraded, clean, crop, self.patch_px, source.degrade, generator, task)
+
+
+def _read(photographs: Photographs, files: FilePair) -> tuple[Tensor | None, Tensor]:
+    """The degraded picture, if there is one, and the clean picture, ``(3, H, W)`` uint8."""
+    clean = photographs[files[1]]
+    degraded = None if files[0] is None else photographs[files[0]]
+    if degraded is not None and degraded.shape != clean.shape:
+        sizes = " and ".join(f"{p.shape[-1]}x{p.shape[-2]}" for p in (degraded, clean))
+        raise DataError(f"{files[0]} and {files[1]} differ in size ({sizes}); mend the pair")
+    return degraded, clean
+
+
+def _cut(
+    degraded: Tensor | None,
+    clean: Tensor,
+    crop: Crop,
+    patch_px: int,
+    spec: DegradationSpec | None,
+    generator: torch.Generator,
+    task: int,
+) -> Sample:
+    """Cut the clean patch, and cut or make the degraded one."""
+    clean = to_8_bit(cut(clean, crop, patch_px))
+    if degraded is not None:
+        patch = cut(degraded, crop, patch_px)
+    else:
+        patch = degrade(clean[None], spec or "clean", generator)[0]
+    return Sample(to_8_bit(patch), clean, torch.tensor(task))
