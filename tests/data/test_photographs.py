@@ -135,8 +135,8 @@ def test_a_failure_leaves_the_old_pack(folder: Path, tmp_path: Path, monkeypatch
     def no_space(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(packs.os, "fsync", no_space)
-    with pytest.raises(OutputError, match=r"cannot write .*photos\.pack \(No space left on device\)"):
+    monkeypatch.setattr(packs.struct, "pack", no_space)
+    with pytest.raises(OutputError, match=r"cannot write .*photos\.pack: No space left on device"):
         write_pack({"b.png": folder / "b.png"}, pack)
     assert pack.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.png", "photos.pack"]

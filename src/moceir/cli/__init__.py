@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from moceir.cli.data import data_app
 from moceir.cli.evaluate import evaluate_command
 from moceir.cli.restore import restore_command
 from moceir.cli.train import train_command
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command("restore")(restore_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
+app.add_typer(data_app, name="data")
 
 
 def _print_version(wanted: bool) -> None:

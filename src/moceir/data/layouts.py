@@ -31,6 +31,11 @@ class Place:
         """All folders, the degraded ones first."""
         return self.degraded + self.clean
 
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The folders that no other set has."""
+        return self.degraded or self.clean
+
 
 @dataclass(frozen=True)
 class DataSet:
@@ -224,8 +229,11 @@ def _look_up(name: str, table: dict[str, DataSet], what: str) -> DataSet:
 
 
 def locate(dataset: DataSet, root: Path) -> Place | None:
-    """The first place of a set that is there, be it in part; None if nothing of it is."""
-    there = [place for place in dataset.places if any(is_folder(root / folder) for folder in place.folders)]
+    """The first place of a set that is there, rather a whole one than one in part; None if the set is not there.
+
+    What several sets share, as the clean pictures of CDD-11, does not make any of them be there.
+    """
+    there = [place for place in dataset.places if any(is_folder(root / folder) for folder in place.own)]
     whole = [place for place in there if all(is_folder(root / folder) for folder in place.folders)]
     return next(iter(whole + there), None)
 
@@ -238,7 +246,7 @@ def set_files(dataset: DataSet, root: Path) -> tuple[list[Path], list[Path]]:
     """
     place = locate(dataset, root)
     if place is None:
-        folders = ", ".join(folder for place in dataset.places for folder in place.folders)
+        folders = ", ".join(folder for place in dataset.places for folder in place.own)
         raise DataError(
             f"{root} has none of the folders {folders} of the set '{dataset.name}'; give the folder that holds the "
             f"data sets, or get this one: {dataset.source}"

@@ -6,10 +6,7 @@ pictures are addressed as if the pack were a folder, ``photographs.pack/garden/r
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import secrets
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
@@ -21,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from moceir import image_io
-from moceir.errors import DataError, OutputError
+from moceir.errors import DataError
+from moceir.files import whole_file
 
 PACK_SUFFIX = ".pack"
 _FORMAT = {"format": "moceir-pack", "version": "1"}
@@ -99,27 +97,16 @@ def write_pack(pictures: Mapping[str, Path], goal: Path, on_picture: Callable[[]
     room = len(_header(dict.fromkeys(pictures, ((3, 2**32, 2**32), 2**62, 2**62))))
     entries: dict[str, tuple[tuple[int, ...], int, int]] = {}
     end = 0
-    temporary = goal.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.seek(8 + room)
-            for name, path in pictures.items():
-                picture = decode(path)
-                file.write(picture.numpy().data)
-                entries[name] = (tuple(picture.shape), end, end := end + picture.numel())
-                if on_picture:
-                    on_picture()
-            file.seek(0)
-            file.write(struct.pack("<Q", room) + _header(entries).ljust(room))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(goal)
-    except OSError as error:
-        raise OutputError(f"cannot write {goal} ({error.strerror}); choose a folder that has space") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with whole_file(goal) as part, part.open("wb") as file:
+        file.seek(8 + room)
+        for name, path in pictures.items():
+            picture = decode(path)
+            file.write(picture.numpy().data)
+            entries[name] = (tuple(picture.shape), end, end := end + picture.numel())
+            if on_picture:
+                on_picture()
+        file.seek(0)
+        file.write(struct.pack("<Q", room) + _header(entries).ljust(room))
 
 
 def _header(entries: Mapping[str, tuple[tuple[int, ...], int, int]]) -> bytes:
