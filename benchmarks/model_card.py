@@ -18,10 +18,10 @@ import torch
 
 from moceir import image_io
 from moceir.allocator import keep_freed_memory
-from moceir.config import Recipe
 from moceir.data.photographs import Photographs, split_by_name
 from moceir.data.synthesis import TaskMixture, ValidationPairs
 from moceir.evaluation import TestSet, benchmark_set, evaluate
+from moceir.recipe import Recipe
 from moceir.restoration import Restorer
 from moceir.weights import CONFIG_FILE, read_description
 

@@ -16,6 +16,7 @@ LAYERS = (
     # L0. What all the others raise comes below what the others are set up with.
     ("errors",),
     ("config", "allocator"),
+    ("recipe",),
     # L1
     ("image_io", "degradations", "losses", "metrics", "models"),
     # L2

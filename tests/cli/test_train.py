@@ -11,7 +11,7 @@ import yaml
 from support import moceir_process, run
 
 from moceir import image_io
-from moceir.config import load_recipe
+from moceir.recipe import load_recipe
 from moceir.training import run as training
 from moceir.training.schedule import ScheduleCallback
 from moceir.weights import load, read_description

@@ -8,10 +8,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from moceir import image_io
-from moceir.config import AugmentConfig
 from moceir.data.photographs import Photographs, split_by_name
 from moceir.data.synthesis import TaskMixture, TrainingPairs, ValidationPairs, random_patch, sample_generator, to_8_bit
 from moceir.errors import ConfigError, DataError
+from moceir.recipe import AugmentConfig
 
 TASKS = {"noise:sigma=25": 2.0, "rain": 1.0, "clean": 1.0}
 

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from moceir.config import AugmentConfig
 from moceir.data.photographs import Photographs
 from moceir.degradations import DegradationSpec, degrade, parse
+from moceir.recipe import AugmentConfig
 
 
 class Sample(NamedTuple):

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from moceir.config import ModelConfig, Recipe
+from moceir.config import ModelConfig
 from moceir.data.synthesis import Sample, sample_generator
 from moceir.losses import l1_loss, spectral_l1_loss
 from moceir.metrics import psnr_db
 from moceir.models.network import MoCEIR
+from moceir.recipe import Recipe
 
 
 class RestorationModule(L.LightningModule):

@@ -17,11 +17,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from moceir import image_io
-from moceir.config import ModelConfig, Recipe, load_recipe
+from moceir.config import ModelConfig
 from moceir.data.photographs import Photographs, split_by_name
 from moceir.data.synthesis import Sample, TaskMixture, TrainingPairs, ValidationPairs
 from moceir.errors import ConfigError, DataError, ImageError, WeightsError
 from moceir.models.presets import preset
+from moceir.recipe import Recipe, load_recipe
 from moceir.training.module import RestorationModule
 from moceir.training.schedule import ScheduleCallback, stage_at
 from moceir.weights import ModelFile, load, save

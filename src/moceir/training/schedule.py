@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 
-from moceir.config import OptimizerConfig, StageConfig
+from moceir.recipe import OptimizerConfig, StageConfig
 
 
 def learning_rate(config: OptimizerConfig, progress: float) -> float:
