@@ -240,7 +240,7 @@ def _override(content: Any, text: str) -> None:
         value = yaml.safe_load(value_text)
     except yaml.YAMLError as error:
         raise ConfigError(f"the value in the override {text!r} is not valid YAML; quote it") from error
-    at = content
+    at: Any = content
     for number, key in enumerate(keys):
         place: Any = key
         if isinstance(at, list) and key.isdecimal() and int(key) < len(at):
@@ -250,4 +250,6 @@ def _override(content: Any, text: str) -> None:
         if number == len(keys) - 1:
             at[place] = value
         else:
-            at = at[place] if isinstance(place, int) else at.setdefault(place, {})
+            if isinstance(at, dict):
+                at.setdefault(place, {})
+            at = at[place]

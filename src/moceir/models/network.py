@@ -23,7 +23,7 @@ from moceir.models.layers import (
     depthwise,
     pad_to_multiple,
 )
-from moceir.models.routing import ExpertMixture, RoutingDecision
+from moceir.models.routing import ExpertMixture, Router, RoutingDecision
 
 SIZE_MULTIPLE = 8
 """Three halvings: sides inside the network are multiples of 8 pixels; other sizes are padded by reflection."""
@@ -159,6 +159,10 @@ class MoCEIR(nn.Module):
         )
         self.output = conv3x3(config.dim, 3, bias=False)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack this overload
+
+    def routers(self) -> list[Router]:
+        """The routers of all decoder blocks, in order of execution (deep first)."""
+        return [part for part in self.decoder.modules() if isinstance(part, Router)]
 
     def forward(self, images: Tensor) -> Tensor:
         """Restore ``(B, 3, H, W)`` float RGB in [0, 1]; same shape out.
