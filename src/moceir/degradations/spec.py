@@ -67,6 +67,11 @@ class DegradationSpec:
         """The class of the parameters."""
         return DEGRADATIONS[self.name]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name alone, as a `CompositeSpec` has those of its steps."""
+        return (self.name,)
+
     def draw(self, generator: torch.Generator) -> Degradation:
         """Draw the parameters of one sample; the fixed values stand."""
         return self.kind.draw(generator).override(dict(self.fixed))
@@ -94,6 +99,11 @@ class CompositeSpec:
     def __str__(self) -> str:
         """Return the text that `parse` reads as this spec."""
         return "+".join(map(str, self.steps))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the steps, first to last."""
+        return tuple(step.name for step in self.steps)
 
     def draw(self, generator: torch.Generator) -> Composite:
         """Draw the parameters of one sample, those of all steps in order."""
