@@ -65,9 +65,10 @@ def test_noise_is_as_strong_as_asked(tmp_path: Path) -> None:
     assert line["steps"] == [{"name": "noise", **Noise(sigma_255=25).model_dump()}]
 
 
-def test_a_picture_depends_on_seed_and_name_alone(tmp_path: Path, clean: Path) -> None:
+@pytest.mark.parametrize("kind", ["low_snow", "noise:sigma=25"])  # with and without parameters left to be drawn
+def test_a_picture_depends_on_seed_and_name_alone(tmp_path: Path, clean: Path, kind: str) -> None:
     def make(name: str, *inputs: Path, seed: int = 5) -> dict[str, bytes]:
-        command = ("degrade", *inputs, "-o", tmp_path / name, "--with", "low_snow", "--seed", str(seed))
+        command = ("degrade", *inputs, "-o", tmp_path / name, "--with", kind, "--seed", str(seed))
         assert run(*command).exit_code == 0
         return contents(tmp_path / name)
 

@@ -33,18 +33,21 @@ SINGLE: dict[str, type[Degradation]] = {
 }
 """What composites are made of."""
 
+# Haze as bright as by day would hide that the picture is dark.
+_DUSK_HAZE = "haze:airlight=0.5"
+
 CDD11: dict[str, str] = {
     "low": "low_light",
     "haze": "haze",
     "rain": "rain",
     "snow": "snow",
-    "low_haze": "low_light+haze",
+    "low_haze": f"low_light+{_DUSK_HAZE}",
     "low_rain": "low_light+rain",
     "low_snow": "low_light+snow",
     "haze_rain": "haze+rain",
     "haze_snow": "haze+snow",
-    "low_haze_rain": "low_light+haze+rain",
-    "low_haze_snow": "low_light+haze+snow",
+    "low_haze_rain": f"low_light+{_DUSK_HAZE}+rain",
+    "low_haze_snow": f"low_light+{_DUSK_HAZE}+snow",
 }
 """The eleven of CDD-11 (Guo et al. 2024, OneRestore) by the names of its folders, as text for `parse`."""
 
@@ -56,12 +59,14 @@ def describe(record: Degradation) -> dict[str, Any]:
 
 
 def from_description(value: object) -> Degradation:
-    """Read what `describe` wrote; a record is returned as it is.
+    """Read what `describe` wrote; the record of a single degradation is returned as it is.
 
     Raises:
-        ValueError: If it is no description, the name is unknown, or the parameters do not fit.
+        ValueError: If it is no description, the name is unknown, or the parameters do not fit; or for a composite.
     """
     if isinstance(value, Degradation):
+        if type(value) not in SINGLE.values():
+            raise ValueError(f"a step is a single degradation, not {type(value).__name__}; flatten the steps first")
         return value
     content = dict(cast("Mapping[str, object]", value)) if isinstance(value, Mapping) else {}
     name = content.pop("name", None)
@@ -136,7 +141,7 @@ def apply_each(
 
 def _draw_wear(generator: torch.Generator, strength: float) -> tuple[Degradation, ...]:
     """Draw one of each kind that a photograph meets on its way; `strength` in (0, 1] scales the worst case."""
-    sigma, shot = uniform(generator, 1, 15 * strength), uniform(generator, 0, 3 * strength)
+    sigma, shot = uniform(generator, 1, 12 * strength), uniform(generator, 0, 2 * strength)
     return (
         Blur(
             kind=choice(generator, ("shake", "motion", "defocus")),

@@ -64,7 +64,7 @@ class PoissonGaussian(Noise):
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """A good sensor in daylight to a poor one in the dark: spread 6 to 38 levels on mid-grey, mostly around 15."""
+        """A good sensor in daylight to a poor one in the dark: spread 6 to 38 levels on mid-grey, mostly 10 to 30."""
         return cls(**_draw_sensor(generator))
 
     def override(self, fixed: dict[str, object]) -> Self:
