@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moceir import image_io
-from moceir.errors import ConfigError, ImageError, OutputError
+from moceir.errors import ConfigError, ImageError
 from moceir.models.network import MoCEIR
 from moceir.weights import load
 
@@ -106,8 +106,7 @@ class Restorer:
             OutputError: If the target is the source or cannot be written.
         """
         began = time.perf_counter()
-        if target.exists() and source.exists() and target.samefile(source):
-            raise OutputError(f"{target} is the input itself; choose another output, originals are never replaced")
+        image_io.protect_original(source, target)
         picture = image_io.read(source)
         restored = dataclasses.replace(picture, rgb=self.restore(picture.rgb))
         if picture.grey:

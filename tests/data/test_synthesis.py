@@ -107,6 +107,16 @@ def test_the_cache_is_bounded(photographs: Photographs) -> None:
     assert torch.equal(small[1], photographs[1])
 
 
+def test_composites_are_tasks_like_others(photographs: Photographs) -> None:
+    tasks = {"low_haze_rain": 1.0, "haze+snow": 1.0, "real": 1.0, "clean": 1.0}
+    validation = ValidationPairs(photographs, TaskMixture(tasks), patch_px=32, most=1, seed=0)
+    low, snowy, real, untouched = (validation[i] for i in range(4))
+    assert low.degraded.mean() < low.clean.mean()
+    assert snowy.degraded.min() > snowy.clean.min()
+    assert not torch.equal(real.degraded, real.clean)
+    assert torch.equal(untouched.degraded, untouched.clean)
+
+
 def test_unknown_tasks_are_refused() -> None:
     with pytest.raises(ConfigError, match="did you mean 'haze'"):
         TaskMixture({"hazy": 1})

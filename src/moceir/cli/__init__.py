@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from moceir.cli.degrade import degrade_command
 from moceir.cli.evaluate import evaluate_command
 from moceir.cli.restore import restore_command
 from moceir.cli.train import train_command
@@ -26,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("restore")(restore_command)
+app.command("degrade")(degrade_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 

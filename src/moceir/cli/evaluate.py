@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moceir.cli.options import Device, Model
-from moceir.errors import OutputError, require_extra
+from moceir.errors import require_extra
+from moceir.files import write_text
 
 if TYPE_CHECKING:
     from moceir.evaluation import TestSet
@@ -82,7 +83,7 @@ def evaluate_command(
     typer.echo(f"SSIM {result.mean('input_ssim'):.4f} -> {result.mean('ssim'):.4f}")
     typer.echo(f"{result.mean('seconds'):.2f} s per picture on {result.device}")
     if json_file:
-        _write_json(json_file, result.to_json())
+        write_text(json_file, json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n")
 
 
 def _choose_set(
@@ -101,13 +102,3 @@ def _choose_set(
     if clean is None or degrade is None:
         raise typer.BadParameter("--clean needs --degrade, as --degrade noise:sigma=25")
     return synthetic_set(clean, degrade)
-
-
-def _write_json(path: Path, content: object) -> None:
-    temporary = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror}); choose another place for --json") from error

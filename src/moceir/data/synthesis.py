@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from moceir.data.photographs import Photographs
-from moceir.degradations import DegradationSpec, degrade, parse
+from moceir.degradations import Spec, degrade, parse
 from moceir.recipe import AugmentConfig
 
 
@@ -57,7 +57,7 @@ class TaskMixture:
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self.names = list(weights)
-        self.specs: list[DegradationSpec] = [parse(text) for text in weights]
+        self.specs: list[Spec] = [parse(text) for text in weights]
         self._weights = torch.tensor(list(weights.values()), dtype=torch.float64)
 
     def __len__(self) -> int:
