@@ -13,12 +13,14 @@ from moceir.evaluation import Evaluation, ImageScore, expand
 from moceir.evaluation.report import to_csv, to_json, to_markdown
 
 
-def evaluation(benchmark: str, psnr_db: float = 30.0, ssim: float = 0.9, lpips: float | None = None) -> Evaluation:
+def evaluation(
+    benchmark: str, psnr_db: float = 30.0, ssim: float = 0.9, lpips: float | None = None, more: int = 0
+) -> Evaluation:
     scores = [
         ImageScore("a.png", 20.0, psnr_db - 1, 0.5, ssim, 0.5, 4.0, ((0,), (3,)), lpips),
         ImageScore("b.png", math.inf, psnr_db + 1, math.nan, ssim, 1.5, 5.0, ((0,), (1,)), lpips),
     ]
-    return Evaluation(benchmark, "tiny", "published", 7, "cpu", 4, scores)
+    return Evaluation(benchmark, "tiny", "published", 7, "cpu", 4, 2 + more, scores)
 
 
 def cells(markdown: str, first: str) -> list[list[str]]:
@@ -96,6 +98,13 @@ def test_the_other_settings_are_compared_too(setting: str) -> None:
     assert len(cells(text, "difference to MoCE-IR-S")) == 1
     published = {"aio5": "30.08 / 0.913", "cdd11": "29.05 / 0.881"}[setting]
     assert cells(text, "MoCE-IR-S")[0][-1] == published
+
+
+def test_a_part_of_a_set_is_called_so() -> None:
+    assert "a part of the pictures" not in to_markdown([evaluation("rain100l")])
+    text = to_markdown([evaluation("rain100l", more=98)])
+    assert cells(text, "rain100l")[0][0] == "2 of 100"
+    assert "a part of the pictures" in text
 
 
 def test_what_is_not_defined_is_a_dash() -> None:

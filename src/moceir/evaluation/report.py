@@ -62,7 +62,7 @@ def to_markdown(results: Sequence[Evaluation]) -> str:
             [
                 [
                     result.benchmark,
-                    str(len(result.scores)),
+                    _pictures(result),
                     *(_number(result.mean(measure), _DIGITS.get(measure, 2)) for measure in measures),
                 ]
                 for result in results
@@ -106,9 +106,16 @@ def _beside_published(table: PublishedTable, results: Sequence[Evaluation]) -> l
     note = f"{table.title}. PSNR in dB / SSIM, as published and ours ({protocol} protocol)."
     if protocol != "published":
         note += " The published rows are of cropped pictures, so the difference holds nearly, not exactly."
+    if any(len(measured[name].scores) < measured[name].available for name in columns):
+        note += " Ours are of a part of the pictures alone."
     rows = [[method, *map(_score, row)] for method, row in published.items()]
     rows += [[results[0].model, *map(_score, ours)], [f"difference to {REFERENCE}", *difference]]
     return [note, "", *_table(header, rows)]
+
+
+def _pictures(result: Evaluation) -> str:
+    done = len(result.scores)
+    return str(done) if done == result.available else f"{done} of {result.available}"
 
 
 def _ssims(scores: Iterable[Score]) -> list[float]:

@@ -122,7 +122,8 @@ class Evaluation:
         seed: Seed of synthetic degradations.
         device: Where the network ran.
         expert_count: How many experts each decoder block has.
-        scores: One per picture.
+        available: How many pictures the set has.
+        scores: One per picture that was measured.
     """
 
     benchmark: str
@@ -131,6 +132,7 @@ class Evaluation:
     seed: int
     device: str
     expert_count: int
+    available: int
     scores: list[ImageScore]
 
     def mean(self, measure: str) -> float:
@@ -157,6 +159,7 @@ class Evaluation:
             "protocol": self.protocol,
             "seed": self.seed,
             "images": len(self.scores),
+            "available_images": self.available,
             **{measure: _finite(self.mean(measure)) for measure in self.measures()},
             "expert_shares": self.expert_shares(),
             "device": self.device,
@@ -248,8 +251,16 @@ def evaluate(
         scores.append(score)
         if on_score:
             on_score(score)
-    experts = restorer.model.config.experts
-    return Evaluation(test_set.name, model_name, protocol, seed, str(restorer.device), experts, scores)
+    return Evaluation(
+        benchmark=test_set.name,
+        model=model_name,
+        protocol=protocol,
+        seed=seed,
+        device=str(restorer.device),
+        expert_count=restorer.model.config.experts,
+        available=len(test_set.files),
+        scores=scores,
+    )
 
 
 def _read(path: Path, protocol: Protocol) -> Pixels:
