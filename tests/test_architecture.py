@@ -22,7 +22,7 @@ LAYERS = (
     ("weights", "data"),
     # L3. Everything that is measured, explained, exported or distributed is a Restorer or a training run.
     ("restoration",),
-    ("training", "evaluation", "insight", "export"),
+    ("training", "evaluation", "profiling", "insight", "export"),
     ("cluster",),
     # L4
     ("cli", "web"),

@@ -57,7 +57,7 @@ def to_markdown(results: Sequence[Evaluation]) -> str:
     lines = [
         f"Model {first.model}, {first.protocol} protocol, seed {first.seed}, on {first.device}.",
         "",
-        *_table(
+        *markdown_table(
             ["test set", "pictures", *(_TITLES[measure] for measure in measures)],
             [
                 [
@@ -76,7 +76,7 @@ def to_markdown(results: Sequence[Evaluation]) -> str:
         "",
         "Experts taken, over all routed blocks (expert 0 is the cheapest):",
         "",
-        *_table(
+        *markdown_table(
             ["test set", *(f"expert {expert}" for expert in range(first.expert_count)), "GMACs per picture"],
             [
                 [result.benchmark, *(f"{share:.0%}" for share in row), _number(result.mean("gmacs"), 2)]
@@ -110,7 +110,7 @@ def _beside_published(table: PublishedTable, results: Sequence[Evaluation]) -> l
         note += " Ours are of a part of the pictures alone."
     rows = [[method, *map(_score, row)] for method, row in published.items()]
     rows += [[results[0].model, *map(_score, ours)], [f"difference to {REFERENCE}", *difference]]
-    return [note, "", *_table(header, rows)]
+    return [note, "", *markdown_table(header, rows)]
 
 
 def _pictures(result: Evaluation) -> str:
@@ -138,7 +138,7 @@ def _number(value: float, digits: int, sign: str = "") -> str:
     return f"{value:{sign}.{digits}f}" if math.isfinite(value) else "-"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Markdown: the first column to the left, the others, which hold numbers, to the right."""
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table: the first column to the left, the others, which hold numbers, to the right."""
     rules = ["---", *["---:"] * (len(header) - 1)]
     return [f"| {' | '.join(cells)} |" for cells in (header, rules, *rows)]
