@@ -1,25 +1,39 @@
-"""Writing text files whole or not at all."""
+"""Writing files whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
+from collections.abc import Generator
 from pathlib import Path
 
 from moceir.errors import OutputError
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file under a temporary name beside its goal and rename it; its folder is made if needed.
+@contextlib.contextmanager
+def whole_file(path: Path) -> Generator[Path]:
+    """Give a temporary place beside a file, and rename it once the block is through; folders are made.
+
+    Whatever goes wrong, the goal is either old or whole, and nothing is left beside it.
+
+    Args:
+        path: The goal; the temporary name keeps its suffix, for writers that choose the format by it.
 
     Raises:
-        OutputError: If it cannot be written; a file that was there stays whole.
+        OutputError: If the system refuses to write there, inside the block or around it.
     """
-    temporary = path.with_name(path.name + ".part")
+    part = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
     except OSError as error:
+        reason = error.strerror or str(error)
+        msg = f"cannot write {path}: {reason}; check that the folder exists, may be written to and has space"
+        raise OutputError(msg) from error
+    finally:
         with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise OutputError(f"cannot write {path} ({error.strerror}); choose another place or make room") from error
+            part.unlink()

@@ -7,9 +7,6 @@ a goal is either old or whole.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +17,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from moceir.errors import ImageError, OutputError
+from moceir.files import whole_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 """File names that count as pictures when a folder is searched."""
@@ -115,19 +113,12 @@ def write(path: Path, picture: Picture) -> None:
         image.set_type(pyvips.GValue.blob_type, name, blob)
     # The pixels are upright already; the EXIF block must not have viewers turn them again.
     image.set_type(pyvips.GValue.gint_type, "orientation", 1)
-    temporary = path.with_name(f".{secrets.token_hex(8)}{suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.write_to_file(str(temporary), **_SAVE_OPTIONS[suffix])
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, pyvips.Error) as error:
+        with whole_file(path) as part:
+            image.write_to_file(str(part), **_SAVE_OPTIONS[suffix])
+    except pyvips.Error as error:
         msg = f"cannot write {path}: {_reason(error)}; check that the folder exists, may be written to and has space"
         raise OutputError(msg) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def protect_original(source: Path, target: Path) -> None:

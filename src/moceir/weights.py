@@ -6,7 +6,6 @@ safetensors hold numbers only, and pickled checkpoints are read with ``weights_o
 
 from __future__ import annotations
 
-import contextlib
 import json
 import pickle
 import re
@@ -23,7 +22,8 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from moceir.config import ModelConfig, StrictModel, describe_validation_error
-from moceir.errors import OutputError, WeightsError
+from moceir.errors import WeightsError
+from moceir.files import whole_file
 from moceir.models.network import MoCEIR
 
 BUNDLED = Path(__file__).parent / "pretrained"
@@ -136,18 +136,9 @@ def save(model: MoCEIR, folder: Path, description: ModelFile, *, dtype: torch.dt
         raise WeightsError(msg)
     text = description.to_text()
     state = {key: value.detach().to(dtype).contiguous().cpu() for key, value in model.state_dict().items()}
-    parts = {folder / name: folder / f"{name}.part" for name in (WEIGHTS_FILE, CONFIG_FILE)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        parts[folder / WEIGHTS_FILE].write_bytes(to_safetensors(state))
-        parts[folder / CONFIG_FILE].write_text(text, encoding="utf-8")
-        for goal, part in parts.items():
-            part.replace(goal)
-    except (OSError, SafetensorError) as error:
-        for part in parts.values():
-            with contextlib.suppress(OSError):
-                part.unlink()
-        raise OutputError(f"cannot write the model into {folder} ({error}); choose another folder") from error
+    with whole_file(folder / CONFIG_FILE) as config_part, whole_file(folder / WEIGHTS_FILE) as weights_part:
+        weights_part.write_bytes(to_safetensors(state))
+        config_part.write_text(text, encoding="utf-8")
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

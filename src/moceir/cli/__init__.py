@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from moceir.cli.benchmark import benchmark_command
 from moceir.cli.degrade import degrade_command
 from moceir.cli.evaluate import evaluate_command
 from moceir.cli.restore import restore_command
@@ -30,6 +31,7 @@ app.command("restore")(restore_command)
 app.command("degrade")(degrade_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
+app.command("benchmark")(benchmark_command)
 
 
 def _print_version(wanted: bool) -> None:

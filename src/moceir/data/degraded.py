@@ -20,7 +20,7 @@ from moceir.config import StrictModel, describe_validation_error
 from moceir.data.synthesis import sample_generator
 from moceir.degradations import Composite, Spec, Step, degrade, flatten
 from moceir.errors import DataError
-from moceir.files import write_text
+from moceir.files import whole_file
 
 DESCRIPTIONS = "degradations.jsonl"
 """Name of the file of descriptions in a folder of degraded pictures."""
@@ -154,4 +154,5 @@ def write_descriptions(path: Path, descriptions: Iterable[Description]) -> None:
         OutputError: If it cannot be written.
     """
     ordered = sorted(descriptions, key=lambda description: description.name)
-    write_text(path, "".join(description.model_dump_json() + "\n" for description in ordered))
+    with whole_file(path) as part:
+        part.write_text("".join(description.model_dump_json() + "\n" for description in ordered), encoding="utf-8")

@@ -1,0 +1,26 @@
+"""A restorer on test sets: scores per picture and on average, beside the published ones."""
+
+from moceir.evaluation.published import PUBLISHED, expand
+from moceir.evaluation.scoring import (
+    Evaluation,
+    ImageScore,
+    Protocol,
+    TestSet,
+    benchmark_set,
+    evaluate,
+    paired_set,
+    synthetic_set,
+)
+
+__all__ = [
+    "PUBLISHED",
+    "Evaluation",
+    "ImageScore",
+    "Protocol",
+    "TestSet",
+    "benchmark_set",
+    "evaluate",
+    "expand",
+    "paired_set",
+    "synthetic_set",
+]
