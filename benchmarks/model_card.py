@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 
-from moceir import image_io
 from moceir.allocator import keep_freed_memory
-from moceir.config import Recipe
-from moceir.data.photographs import Photographs, split_by_name
-from moceir.data.synthesis import TaskMixture, ValidationPairs
+from moceir.data.mixtures import Source, ValidationPairs
+from moceir.data.photographs import Photographs, picture_files, split_by_name
+from moceir.degradations import parse
 from moceir.evaluation import TestSet, benchmark_set, evaluate
+from moceir.recipe import Recipe
 from moceir.restoration import Restorer
 from moceir.weights import CONFIG_FILE, read_description
 
@@ -44,7 +44,7 @@ def main() -> None:
     description = read_description(arguments.model)
     # The share that the model's own recipe set aside: any other would measure on pictures it was trained on.
     share = Recipe.model_validate(description.training).validation.share
-    held_out = split_by_name([path for path, _ in image_io.find([arguments.photographs])], share)[1]
+    held_out = split_by_name(picture_files(arguments.photographs), share)[1]
     sets = [benchmark_set(name, arguments.data) for name in BENCHMARKS]
     sets += [TestSet(task, [(None, path) for path in held_out[: arguments.limit]], task) for task in TASKS]
 
@@ -60,7 +60,7 @@ def main() -> None:
         row = {key: done.to_json()[key] for key in ("images", "input_psnr_db", "psnr_db", "input_ssim", "ssim")}
         results[test_set.name] = row
         print(f"| {test_set.name} | {' | '.join(cell(key, value) for key, value in row.items())} |", flush=True)
-    results["experts"] = expert_usage(restorer, Photographs(held_out), arguments.limit, arguments.seed)
+    results["experts"] = expert_usage(restorer, held_out, arguments.limit, arguments.seed)
     print(json.dumps(results["experts"], indent=1))
 
     measured = description.model_copy(update={"results": results})
@@ -75,12 +75,13 @@ def cell(key: str, value: float | None) -> str:
     return f"{value:.{digits}f}"
 
 
-def expert_usage(restorer: Restorer, photographs: Photographs, limit: int, seed: int) -> dict[str, list[list[int]]]:
+def expert_usage(restorer: Restorer, held_out: list[Path], limit: int, seed: int) -> dict[str, list[list[int]]]:
     """How often each expert (columns) was chosen in each decoder block (rows, deep first), by task."""
     usage: dict[str, list[list[int]]] = {}
     config = restorer.model.config
     for task in TASKS:
-        pairs = ValidationPairs(photographs, TaskMixture({task: 1.0}), patch_px=128, most=limit, seed=seed)
+        source = Source(task, [(None, path) for path in held_out], parse(task))
+        pairs = ValidationPairs([source], Photographs(), patch_px=128, most=limit, seed=seed)
         batch = torch.stack([pairs[i].degraded for i in range(len(pairs))])
         with torch.inference_mode():
             decisions = restorer.model.restore_with_routing(batch.to(restorer.device))[1]

@@ -22,6 +22,15 @@ def write_picture(path: Path, height: int = 24, width: int = 40, seed: int = 0) 
     return rgb
 
 
+def write_photographs(folder: Path, count: int = 8) -> Path:
+    """Fill a folder with pictures of coloured tiles, which have edges and flat regions."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        coarse = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8)
+        image_io.write(folder / f"p{number}.png", image_io.Picture(np.kron(coarse, np.ones((8, 8, 1), dtype=np.uint8))))
+    return folder
+
+
 def run(*arguments: str | Path) -> Result:
     """Run the command in this process; expected errors come back as the exit code main() would give them."""
     result = CliRunner().invoke(app, [str(a) for a in arguments])

@@ -16,13 +16,14 @@ LAYERS = (
     # L0. What all the others raise comes below what the others are set up with.
     ("errors",),
     ("config", "allocator", "files"),
+    ("recipe",),
     # L1
     ("image_io", "degradations", "losses", "metrics", "models"),
     # L2
     ("weights", "data"),
     # L3. Everything that is measured, explained, exported or distributed is a Restorer or a training run.
     ("restoration",),
-    ("training", "evaluation", "insight", "export"),
+    ("training", "evaluation", "profiling", "insight", "export"),
     ("cluster",),
     # L4
     ("cli", "web"),

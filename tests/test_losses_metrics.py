@@ -1,16 +1,21 @@
-"""Losses against numpy, PSNR against scikit-image, SSIM against the formula of its paper."""
+"""Losses against numpy; PSNR and SSIM against scikit-image, SSIM also against the formula of its paper."""
 
 import math
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from moceir.errors import DataError, MissingExtraError
 from moceir.losses import l1_loss, spectral_l1_loss
-from moceir.metrics import psnr_db, ssim
+from moceir.metrics import load_lpips, psnr_db, ssim
 
 
 def pair(batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -88,7 +93,10 @@ def test_psnr_of_equal_pictures_is_infinite_and_only_theirs() -> None:
 
 
 def direct_ssim(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Wang et al. 2004, equations 13 to 16: 11 x 11 Gaussian, sigma 1.5, whole windows only, mean of channels."""
+    """Wang et al. 2004, equations 13 to 16: 11 x 11 Gaussian, sigma 1.5, whole windows only, mean of channels.
+
+    As in published results the covariances are those of a sample, 121/120 of Wang's.
+    """
     taps = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
     kernel = np.outer(taps, taps) / taps.sum() ** 2
     c1, c2 = 0.01**2, 0.03**2
@@ -98,9 +106,9 @@ def direct_ssim(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         return (windows * kernel).sum(axis=(-2, -1))
 
     mean_a, mean_b = local_mean(a), local_mean(b)
-    variance_a = local_mean(a * a) - mean_a**2
-    variance_b = local_mean(b * b) - mean_b**2
-    covariance = local_mean(a * b) - mean_a * mean_b
+    variance_a = (local_mean(a * a) - mean_a**2) * 121 / 120
+    variance_b = (local_mean(b * b) - mean_b**2) * 121 / 120
+    covariance = (local_mean(a * b) - mean_a * mean_b) * 121 / 120
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     structure = (2 * covariance + c2) / (variance_a + variance_b + c2)
     return float((luminance * structure).mean())
@@ -122,10 +130,41 @@ def test_ssim_is_that_of_wang(height: int, width: int, contrast: float, sigma: f
     assert ssim(restored, clean) == pytest.approx(expected, abs=2e-5)
 
 
-def test_ssim_is_close_to_that_of_scikit_image_with_the_published_settings() -> None:
-    restored, clean = rgb_pair(48, 64, 0.4, 0.1)
-    published = structural_similarity(restored, clean, gaussian_weights=True, data_range=1, channel_axis=2)
-    assert ssim(restored, clean) == pytest.approx(published, abs=1e-3)
+def published_ssim(restored: NDArray[np.float32], clean: NDArray[np.float32]) -> float:
+    return float(
+        structural_similarity(
+            restored.astype(np.float64), clean.astype(np.float64), gaussian_weights=True, data_range=1, channel_axis=-1
+        )
+    )
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 2**31), levels=st.integers(1, 256))
+def test_psnr_and_ssim_are_those_of_scikit_image(height: int, width: int, seed: int, levels: int) -> None:
+    generator = np.random.default_rng(seed)
+    clean = (generator.integers(0, levels, (height, width, 3)) / 255).astype(np.float32)
+    restored = np.clip(clean + generator.normal(0, 0.1, clean.shape), 0, 1).astype(np.float32)
+    as_batch = [torch.from_numpy(picture).permute(2, 0, 1)[None] for picture in (restored, clean)]
+    expected = peak_signal_noise_ratio(clean.astype(np.float64), restored.astype(np.float64), data_range=1)
+    assert psnr_db(*as_batch).item() == pytest.approx(expected, abs=1e-6)
+    if min(height, width) < 11:
+        with pytest.raises(ValueError, match="win_size"):
+            published_ssim(restored, clean)
+        assert math.isnan(ssim(restored, clean))
+    else:
+        assert ssim(restored, clean) == pytest.approx(published_ssim(restored, clean), abs=1e-6)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.0, 0.0), (1.0, 1.0), (0.0, 1.0), (0.2, 0.7), (0.5, 0.5)])
+def test_constant_pictures(first: float, second: float) -> None:
+    a, b = (np.full((16, 20, 3), value, dtype=np.float32) for value in (first, second))
+    assert ssim(a, b) == pytest.approx(published_ssim(a, b), abs=1e-6)
+    # What is left of the formula without variance: the luminance term.
+    expected = (2 * first * second + 1e-4) / (first**2 + second**2 + 1e-4)
+    assert ssim(a, b) == pytest.approx(expected, abs=1e-6)
+    tensors = [torch.from_numpy(picture).permute(2, 0, 1)[None] for picture in (a, b)]
+    ours = psnr_db(*tensors).item()
+    assert ours == (math.inf if first == second else pytest.approx(-20 * math.log10(abs(first - second)), abs=1e-6))
 
 
 def test_ssim_of_equal_pictures_is_one() -> None:
@@ -137,3 +176,48 @@ def test_ssim_of_equal_pictures_is_one() -> None:
 def test_ssim_is_not_defined_for_pictures_smaller_than_its_window(shape: tuple[int, int]) -> None:
     picture = np.zeros((*shape, 3), dtype=np.float32)
     assert math.isnan(ssim(picture, picture))
+
+
+# --- LPIPS ------------------------------------------------------------------------------------------------------------
+
+
+class StandInLPIPS(torch.nn.Module):
+    """The interface of lpips.LPIPS with the mean absolute difference in place of AlexNet."""
+
+    def __init__(self, net: str, verbose: bool) -> None:
+        super().__init__()
+        assert (net, verbose) == ("alex", False)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        assert first.min() < 0, "LPIPS takes values in [-1, 1]"
+        return (first - second).abs().mean().view(1, 1, 1, 1)
+
+
+def install(monkeypatch: pytest.MonkeyPatch, network: object) -> None:
+    package = ModuleType("lpips")
+    package.LPIPS = network
+    monkeypatch.setitem(sys.modules, "lpips", package)
+
+
+def test_lpips_gets_batches_in_its_own_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, StandInLPIPS)
+    distance = load_lpips(torch.device("cpu"))
+    restored, clean = rgb_pair(31, 40, 0.4, 0.1)
+    assert distance(restored, clean) == pytest.approx(2 * np.abs(restored - clean).mean(), rel=1e-5)
+    assert distance(clean, clean) == 0
+    assert math.isnan(distance(restored[:30], clean[:30]))
+
+
+def test_without_lpips_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    with pytest.raises(MissingExtraError, match="pip install lpips torchvision"):
+        load_lpips(torch.device("cpu"))
+
+
+def test_weights_that_cannot_be_fetched_are_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(**_: object) -> None:
+        raise OSError("name or service not known")
+
+    install(monkeypatch, offline)
+    with pytest.raises(DataError, match="AlexNet"):
+        load_lpips(torch.device("cpu"))

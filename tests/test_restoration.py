@@ -1,19 +1,23 @@
 """The contract of `Restorer`: same size, type and range, whatever comes in."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 import moceir
 from moceir import image_io
 from moceir.errors import ConfigError, ImageError
+from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.restoration import Restorer
@@ -102,10 +106,10 @@ def test_unknown_and_absent_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_too_large_for_memory_is_a_clear_error(restorer: Restorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: torch.Tensor) -> torch.Tensor:
+    def fail(*_: object, **__: object) -> torch.Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
-    monkeypatch.setattr(restorer.model, "forward", fail)
+    monkeypatch.setattr(restorer.model, "restore_with_routing", fail)
     with pytest.raises(ImageError, match="8x4 does not fit into the memory"):
         restorer.restore(picture(4, 8))
 
@@ -142,6 +146,50 @@ def test_bundled_weights_restore(tmp_path: Path) -> None:
     noisy = np.clip(clean + np.random.default_rng(0).normal(0, 25 / 255, clean.shape), 0, 1).astype(np.float32)
     restored = moceir.Restorer.from_pretrained("tiny", "cpu").restore(noisy)
     assert np.square(restored - clean).mean() < np.square(noisy - clean).mean() / 6
+
+
+def test_forced_experts_are_the_ones_that_work(spread_nano: MoCEIR) -> None:
+    image = picture(20, 28)
+    expected = {"cheapest": ((0,),) * 3, "dearest": ((3,),) * 3, (1, 0, 2): ((1,), (0,), (2,))}
+    gmacs: dict[str | tuple[int, ...], float] = {}
+    for experts, route in expected.items():
+        _, report = Restorer(spread_nano, "cpu", experts).restore(image, return_routing=True)
+        assert report.experts == route
+        gmacs[experts] = report.gmacs
+    assert gmacs["cheapest"] < gmacs[1, 0, 2] < gmacs["dearest"]
+    assert gmacs["dearest"] == network_cost(spread_nano.config, 20, 28).macs(((3,),) * 3) / 1e9
+
+
+def test_routing_reports_say_what_the_network_decided(golden: Path, spread_nano: MoCEIR) -> None:
+    images = load_file(golden / "nano_mixed_batch_eval.safetensors")["input"]
+    with torch.no_grad():
+        decisions = spread_nano.restore_with_routing(images)[1]
+    free = Restorer(spread_nano, "cpu")
+    batch, reports = free.restore(images, return_routing=True)
+    assert torch.equal(batch, free.restore(images))
+    assert len(reports) == len(images)
+    assert len({report.experts for report in reports}) > 1
+    for i, report in enumerate(reports):
+        assert [list(block) for block in report.experts] == [d.experts[i].tolist() for d in decisions]
+        assert torch.allclose(
+            torch.tensor(report.probabilities), torch.stack([d.logits[i].softmax(dim=0) for d in decisions])
+        )
+        assert json.loads(json.dumps(report.to_json())) == {
+            "experts": [list(block) for block in report.experts],
+            "probabilities": [list(block) for block in report.probabilities],
+            "gmacs": report.gmacs,
+        }
+    one = images[0].permute(1, 2, 0).numpy()
+    assert free.restore(one, return_routing=True)[1].experts == reports[0].experts
+
+
+@pytest.mark.parametrize(
+    ("experts", "telling"), [("cheap", "choose auto"), ([0, 1], "(2, 1, 1)"), ([0, 1, 4], "0 to 3"), ([], "(0, 1, 1)")]
+)
+def test_experts_that_are_not_there_are_refused(nano: MoCEIR, experts: Any, telling: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Restorer(nano, "cpu", experts)
+    assert telling in str(caught.value)
 
 
 def test_importing_restoration_needs_no_extra() -> None:

@@ -1,16 +1,11 @@
-"""Every setting as a frozen, strictly checked value: the network's shape and the reading of YAML files."""
+"""Settings as frozen, strictly checked values: their base, the network's shape, and what is said about wrong ones."""
 
 from __future__ import annotations
 
-import math
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Self, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from moceir.errors import ConfigError
 
 
 class StrictModel(BaseModel):
@@ -71,125 +66,6 @@ class ModelConfig(StrictModel):
         return tuple(2 ** (e + 2) for e in range(self.experts))
 
 
-class StageConfig(StrictModel):
-    """A stretch of training at one patch size; small patches first are cheap, large ones last teach context."""
-
-    share: float = Field(gt=0, le=1)
-    """Share of the whole training."""
-    patch_px: int = Field(ge=8, le=1024, multiple_of=8)
-    """Side of the square training patches."""
-    batch: int = Field(ge=1)
-    """Patches per step."""
-
-
-class OptimizerConfig(StrictModel):
-    """AdamW with linear warm-up and cosine decay."""
-
-    lr: float = Field(gt=0, le=1)
-    """Learning rate at the end of the warm-up."""
-    final_lr: float = Field(default=1e-6, ge=0)
-    """Learning rate at the very end."""
-    warmup_share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the training in which the rate climbs to ``lr``; it starts above zero."""
-    betas: tuple[float, float] = (0.9, 0.99)
-    """Decay of the running mean and square of the gradient."""
-    weight_decay: float = Field(default=1e-4, ge=0)
-    """Decoupled weight decay."""
-    clip_norm: float | None = Field(default=1.0, gt=0)
-    """Largest gradient norm; None for no clipping."""
-
-
-class LossConfig(StrictModel):
-    """Weights beside the L1 loss on pixels, which counts 1."""
-
-    fft: float = Field(default=0.1, ge=0)
-    """L1 of the two-dimensional spectrum."""
-    balance: float = Field(default=0.01, ge=0)
-    """Balance of the experts."""
-
-
-class AugmentConfig(StrictModel):
-    """Geometric variety of the clean patches (flips and quarter turns are always on)."""
-
-    smallest_scale: float = Field(default=0.5, gt=0, le=1)
-    """Patches may be downscaled by up to this factor; it shows objects at other sizes and sheds JPEG artefacts."""
-    scale_chance: float = Field(default=0.5, ge=0, le=1)
-    """How often a patch is downscaled at all."""
-
-
-class ValidationConfig(StrictModel):
-    """Fixed pictures and degradations, set aside from the training folder by name."""
-
-    share: float = Field(default=0.05, gt=0, lt=1)
-    """Share of the photographs."""
-    patch_px: int = Field(default=128, ge=8, multiple_of=8)
-    """Side of the centre crops."""
-    most: int = Field(default=16, ge=1)
-    """Use at most so many photographs, each once per task."""
-
-
-class Recipe(StrictModel):
-    """Everything that decides what a training run computes."""
-
-    model: str | ModelConfig
-    """A preset's name or the network's shape in full."""
-    steps: int = Field(ge=1)
-    """Optimiser steps in all."""
-    stages: tuple[StageConfig, ...] = Field(min_length=1)
-    """Patch and batch sizes in order."""
-    tasks: dict[str, float] = Field(min_length=1)
-    """Degradations with their weights, as ``noise: 3`` or ``"noise:sigma=25": 1``."""
-    optimizer: OptimizerConfig
-    """How the weights are updated."""
-    loss: LossConfig = LossConfig()
-    """What is minimised."""
-    augment: AugmentConfig = AugmentConfig()
-    """How clean patches are cut."""
-    validation: ValidationConfig = ValidationConfig()
-    """What the best weights are chosen by."""
-    epoch_steps: int = Field(default=500, ge=1)
-    """Steps between two validations and checkpoints."""
-    seed: int = 0
-    """Seed of the initial weights, the patches, the degradations and the routing noise."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        total = sum(stage.share for stage in self.stages)
-        if abs(total - 1) > 1e-6:
-            msg = f"the shares of the stages add up to {total:g}; make them add up to 1"
-            raise ValueError(msg)
-        if min(self.tasks.values()) < 0 or not 0 < sum(self.tasks.values()) < math.inf:
-            msg = f"task weights must be finite, not negative and not all zero, got {self.tasks}"
-            raise ValueError(msg)
-        if self.optimizer.final_lr > self.optimizer.lr:
-            msg = f"optimizer.final_lr {self.optimizer.final_lr:g} is above optimizer.lr {self.optimizer.lr:g}"
-            raise ValueError(msg)
-        return self
-
-
-def load_recipe(path: Path) -> Recipe:
-    """Read a training recipe from YAML.
-
-    Raises:
-        ConfigError: If the file is missing, is not YAML, or has an unknown key or an impossible value.
-    """
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        msg = f"the recipe {path} cannot be read ({error.strerror}); give a YAML file like recipes/tiny.yaml"
-        raise ConfigError(msg) from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that does not exist
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
-        msg = f"the recipe {path} is not valid YAML{line}; compare it with recipes/tiny.yaml"
-        raise ConfigError(msg) from error
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        msg = f"the recipe {path} is wrong: {describe_validation_error(error, Recipe)}"
-        raise ConfigError(msg) from error
-
-
 def describe_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
     """Say in one line what is wrong, and which valid key comes closest to a misspelt one."""
     problems = error.errors(include_url=False)
@@ -205,9 +81,12 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
         return f"unknown key '{key}'; {hint}{more}"
     if first["type"] == "missing":
         return f"key '{key}' is missing{more}"
+    said = first["msg"].removeprefix("Value error, ")
+    if not first["loc"] and first["type"] == "value_error":  # a contradiction between keys, which it names itself
+        return said + more
     shown = " ".join(repr(first["input"]).split())
     given = f", got {shown if len(shown) <= 80 else shown[:77] + '...'}" if not isinstance(first["input"], dict) else ""
-    return f"key '{key}': {first['msg'].removeprefix('Value error, ')}{given}{more}"
+    return f"key '{key}': {said}{given}{more}"
 
 
 def _place(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, list[str]]:

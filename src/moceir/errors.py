@@ -27,6 +27,10 @@ class DataError(MoceirError):
     """A data set is empty, incomplete or wrongly paired."""
 
 
+class TrainingError(MoceirError):
+    """A training run cannot go on."""
+
+
 class OutputError(MoceirError):
     """A result cannot be written where it was asked for."""
 

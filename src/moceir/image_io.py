@@ -128,6 +128,16 @@ def write(path: Path, picture: Picture) -> None:
         raise OutputError(msg) from error
 
 
+def protect_original(source: Path, target: Path) -> None:
+    """Refuse to write a result over the picture that it is made from.
+
+    Raises:
+        OutputError: If both paths are the same file.
+    """
+    if target.exists() and source.exists() and target.samefile(source):
+        raise OutputError(f"{target} is the input itself; choose another output, originals are never replaced")
+
+
 def find(inputs: Iterable[Path]) -> list[tuple[Path, Path]]:
     """List the pictures that files and folders stand for.
 

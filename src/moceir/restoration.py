@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, overload
 
 import numpy as np
 import torch
@@ -17,8 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moceir import image_io
-from moceir.errors import ConfigError, ImageError, OutputError
+from moceir.config import ModelConfig
+from moceir.errors import ConfigError, ImageError
+from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
+from moceir.models.routing import RoutingDecision, check_routes
 from moceir.weights import load
 
 Image = TypeVar("Image", Tensor, NDArray[Any])
@@ -26,6 +30,9 @@ Image = TypeVar("Image", Tensor, NDArray[Any])
 
 WHOLE_TYPES = ("uint8", "uint16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+
+Experts = Literal["auto", "cheapest", "dearest"] | Sequence[int]
+"""Who works on a picture: whom the routers choose, the cheapest or dearest, or one given expert per decoder block."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,47 +54,84 @@ class FileResult:
     seconds: float
 
 
+@dataclasses.dataclass(frozen=True)
+class RoutingReport:
+    """Which experts worked on one picture.
+
+    Attributes:
+        experts: Those taken in each decoder block, in order of execution (deep first).
+        probabilities: The router's softmax values of all experts, one row per block, cheapest expert first.
+        gmacs: Cost of the picture on this route, 10^9 multiply-accumulates as ``moceir.models.cost`` counts them.
+    """
+
+    experts: tuple[tuple[int, ...], ...]
+    probabilities: tuple[tuple[float, ...], ...]
+    gmacs: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The same names with what JSON can hold."""
+        return dataclasses.asdict(self)
+
+
 class Restorer:
     """A network on a device, with everything around it that a picture needs.
 
     Args:
         model: The network; it is moved to the device and set to evaluation mode.
         device: ``auto`` (CUDA, else MPS, else CPU), ``cpu``, ``cuda`` or ``mps``.
+        experts: ``auto`` leaves the choice to the routers; ``cheapest`` and ``dearest`` force the ends of the scale on
+            every block; a sequence forces one expert on each decoder block, deep first.
 
     Raises:
-        ConfigError: If the device is unknown or not there.
+        ConfigError: If the device is unknown or not there, or the experts do not fit the network.
     """
 
-    def __init__(self, model: MoCEIR, device: str = "auto") -> None:
+    def __init__(self, model: MoCEIR, device: str = "auto", experts: Experts = "auto") -> None:
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
+        self._route = _fixed_route(model.config, experts)
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path = "tiny", device: str = "auto") -> Self:
+    def from_pretrained(
+        cls, name_or_folder: str | Path = "tiny", device: str = "auto", experts: Experts = "auto"
+    ) -> Self:
         """Load a bundled model by name, a model folder, or a published ``.ckpt``.
 
         Raises:
-            ConfigError: If the device is unknown or not there.
+            ConfigError: If the device is unknown or not there, or the experts do not fit the network.
             WeightsError: If the model is missing, damaged or unsafe.
         """
-        return cls(load(name_or_folder), device)
+        return cls(load(name_or_folder), device, experts)
 
-    def restore(self, image: Image) -> Image:
+    @overload
+    def restore(self, image: Image, *, return_routing: Literal[False] = False) -> Image: ...
+
+    @overload
+    def restore(self, image: Tensor, *, return_routing: Literal[True]) -> tuple[Tensor, list[RoutingReport]]: ...
+
+    @overload
+    def restore(self, image: NDArray[Any], *, return_routing: Literal[True]) -> tuple[NDArray[Any], RoutingReport]: ...
+
+    def restore(self, image: Tensor | NDArray[Any], *, return_routing: bool = False) -> Any:
         """Restore one picture or a batch of tensors.
 
         Args:
             image: ``(H, W, 3)`` RGB array of uint8, uint16 or floats in [0, 1]; or a float tensor ``(B, 3, H, W)`` in
                 [0, 1], each image of which gets what it would get alone.
+            return_routing: Also say which experts worked on it.
 
         Returns:
-            The restored picture: same kind, shape, type, range and (for tensors) device.
+            The restored picture: same kind, shape, type, range and (for tensors) device. With ``return_routing`` a pair
+            of that and the `RoutingReport`, or for tensors a list of reports, one per image.
 
         Raises:
             ImageError: If shape, type or values are other than these, or the picture does not fit into memory.
         """
         if isinstance(image, Tensor):
             _check_values(image.shape, (image.ndim == 4 and image.shape[1] == 3), image.is_floating_point(), image)
-            return self._run(image.to(self.device, torch.float32)).to(image.device, image.dtype)
+            batch, decisions = self._run(image.to(self.device, torch.float32))
+            batch = batch.to(image.device, image.dtype)
+            return (batch, _reports(self.model.config, decisions, batch)) if return_routing else batch
         kind = image.dtype
         whole = kind.name in WHOLE_TYPES
         top = float(np.iinfo(kind).max) if whole else 1.0
@@ -95,8 +139,10 @@ class Restorer:
             image.shape, image.ndim == 3 and image.shape[-1] == 3, whole or kind.kind == "f", None if whole else image
         )
         scaled = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32) / np.float32(top))
-        restored = self._run(scaled.permute(2, 0, 1)[None].to(self.device))[0].permute(1, 2, 0).cpu().numpy()
-        return np.rint(restored * top).astype(kind) if whole else restored.astype(kind)
+        batch, decisions = self._run(scaled.permute(2, 0, 1)[None].to(self.device))
+        restored = batch[0].permute(1, 2, 0).cpu().numpy()
+        restored = np.rint(restored * top).astype(kind) if whole else restored.astype(kind)
+        return (restored, _reports(self.model.config, decisions, batch)[0]) if return_routing else restored
 
     def restore_file(self, source: Path, target: Path) -> FileResult:
         """Restore a picture file into another file; the format follows the target's suffix.
@@ -106,8 +152,7 @@ class Restorer:
             OutputError: If the target is the source or cannot be written.
         """
         began = time.perf_counter()
-        if target.exists() and source.exists() and target.samefile(source):
-            raise OutputError(f"{target} is the input itself; choose another output, originals are never replaced")
+        image_io.protect_original(source, target)
         picture = image_io.read(source)
         restored = dataclasses.replace(picture, rgb=self.restore(picture.rgb))
         if picture.grey:
@@ -117,10 +162,12 @@ class Restorer:
         height, width = picture.rgb.shape[:2]
         return FileResult(source, target, width, height, time.perf_counter() - began)
 
-    def _run(self, images: Tensor) -> Tensor:
+    def _run(self, images: Tensor) -> tuple[Tensor, list[RoutingDecision]]:
+        routes = None if self._route is None else self._route.expand(-1, len(images), -1)
         try:
             with torch.inference_mode():
-                return self.model(images).clamp(0, 1)
+                restored, decisions = self.model.restore_with_routing(images, routes=routes)
+                return restored.clamp(0, 1), decisions
         except (torch.OutOfMemoryError, RuntimeError) as error:
             # On the CPU a failed allocation is a plain RuntimeError that only its text tells apart.
             if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error):
@@ -146,6 +193,33 @@ def choose_device(name: str) -> torch.device:
     if not present[name]:
         raise ConfigError(f"this machine has no usable {name} device; use --device auto or cpu")
     return torch.device(name)
+
+
+def _fixed_route(config: ModelConfig, experts: Experts) -> Tensor | None:
+    """The route ``(decoder blocks, 1, top_k)`` to force on every image, or None to leave it to the routers."""
+    if isinstance(experts, str):
+        if experts == "auto":
+            return None
+        cost = network_cost(config, 1, 1)
+        named = {"cheapest": cost.cheapest, "dearest": cost.dearest}
+        if experts not in named:
+            raise ConfigError(f"unknown experts '{experts}'; choose auto, cheapest, dearest or one index per block")
+        route = torch.tensor(named[experts], dtype=torch.int64).view(-1, config.top_k)
+    else:
+        route = torch.tensor(experts, dtype=torch.int64).view(-1, 1)
+    return check_routes(route.unsqueeze(1), config, 1)
+
+
+def _reports(config: ModelConfig, decisions: list[RoutingDecision], images: Tensor) -> list[RoutingReport]:
+    """One report per image of a batch, from one decision per block."""
+    cost = network_cost(config, *images.shape[-2:])
+    experts = [decision.experts.tolist() for decision in decisions]
+    chances = [decision.logits.softmax(dim=-1).tolist() for decision in decisions]
+    reports: list[RoutingReport] = []
+    for i in range(len(images)):
+        taken = tuple(tuple(block[i]) for block in experts)
+        reports.append(RoutingReport(taken, tuple(tuple(block[i]) for block in chances), cost.macs(taken) / 1e9))
+    return reports
 
 
 def _check_values(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from support import run
 
 import moceir
 from moceir import image_io
+from moceir.models.cost import network_cost
 from moceir.weights import ModelFile, save
 
 
@@ -92,6 +96,83 @@ def test_equal_pictures_are_valid_json(identity: Path, test_sets: Path, tmp_path
     assert json.loads(out.read_text())["input_psnr_db"] is None
 
 
+def test_several_benchmarks_in_every_format(identity: Path, test_sets: Path, tmp_path: Path) -> None:
+    command = ("evaluate", "-m", identity, "--data", test_sets, "--benchmark", "rain100l", "--benchmark", "cbsd68-s25")
+    files = {kind: tmp_path / "out" / f"result.{kind}" for kind in ("json", "csv", "markdown")}
+    options = [text for kind, path in files.items() for text in (f"--{kind}", path)]
+    result = run(*command, *options, "--sheet", tmp_path / "worst.png", "--worst", "2")
+    assert result.exit_code == 0, result.output
+    content = json.loads(files["json"].read_text())["benchmarks"]
+    assert [entry["benchmark"] for entry in content] == ["rain100l", "cbsd68-s25"]
+    run(*command[:5], "--benchmark", "rain100l", "--json", tmp_path / "alone.json")
+    alone = json.loads((tmp_path / "alone.json").read_text())
+    assert alone["psnr_db"] == content[0]["psnr_db"]
+    assert [sum(shares) for shares in alone["expert_shares"]] == pytest.approx([1, 1, 1])
+    model = moceir.load(identity)
+    cost = network_cost(model.config, 32, 48)
+    assert [row["gmacs"] for row in alone["rows"]] == [cost.macs(row["experts"]) / 1e9 for row in alone["rows"]]
+
+    rows = list(csv.DictReader(files["csv"].read_text().splitlines()))
+    assert [row["image"] for row in rows[:3]] == ["rain-000.png", "rain-001.png", "rain-002.png"]
+    assert [float(row["psnr_db"]) for row in rows[:3]] == [row["psnr_db"] for row in content[0]["rows"]]
+    table = files["markdown"].read_text()
+    assert "| MoCE-IR-S | 38.22 / 0.983 | 31.42 / 0.888 |" in table
+    gain = content[0]["psnr_db"] - 38.22
+    assert f"| difference to MoCE-IR-S | {gain:+.2f} /" in table
+    # Two rows per set; three columns at least 200 pixels wide with margins; title, label and 32 rows of pixels each.
+    sheet = image_io.read(tmp_path / "worst.png").rgb
+    assert sheet.shape == (4 * (26 + 22 + 32 + 8), 3 * 208 + 8, 3)
+    shown = {tuple(sheet[26 + 22 + 88 * row + 16, 8 + 2 * 208 + 24]) for row in (0, 1)}
+    worst = sorted(content[0]["rows"], key=lambda row: row["psnr_db"])[:2]
+    assert shown == {(60 + 50 * int(row["image"][7]),) * 3 for row in worst}, "the clean pictures of the worst"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.json", "out", "worst.png"]
+
+
+def test_missing_sets_of_a_group_are_reported_and_the_others_measured(
+    identity: Path, test_sets: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "result.json"
+    result = run("evaluate", "-m", identity, "--data", test_sets, "--benchmark", "aio3", "--limit", "1", "--json", out)
+    assert result.exit_code == 1
+    assert "failed: sots-outdoor: " in result.stderr
+    measured = [entry["benchmark"] for entry in json.loads(out.read_text())["benchmarks"]]
+    assert measured == ["rain100l", "cbsd68-s15", "cbsd68-s25", "cbsd68-s50"]
+
+
+def test_a_broken_set_does_not_stop_the_others(identity: Path, test_sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(test_sets, tmp_path / "sets")
+    (tmp_path / "sets" / "rain100l" / "gt" / "norain-001.png").write_bytes(b"no picture")
+    out = tmp_path / "result.json"
+    names = ("--benchmark", "rain100l", "--benchmark", "cbsd68-s15")
+    result = run("evaluate", "-m", identity, "--data", tmp_path / "sets", *names, "--json", out)
+    assert result.exit_code == 1
+    assert "failed: rain100l: " in result.stderr
+    assert "norain-001.png" in result.stderr
+    assert json.loads(out.read_text())["benchmark"] == "cbsd68-s15"
+
+
+def test_lpips_is_one_more_column(
+    identity: Path, test_sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moceir.metrics.load_lpips", lambda device: lambda restored, clean: 0.25)
+    out, table = tmp_path / "result.json", tmp_path / "table.md"
+    files = ("--json", out, "--markdown", table)
+    result = run("evaluate", "-m", identity, "--data", test_sets, "--benchmark", "rain100l", "--lpips", *files)
+    assert result.exit_code == 0
+    assert "LPIPS 0.2500" in result.stdout
+    assert [row["lpips"] for row in json.loads(out.read_text())["rows"]] == [0.25] * 3
+    assert "| LPIPS |" in table.read_text()
+
+
+def test_without_lpips_installed_the_error_says_so(
+    identity: Path, test_sets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    result = run("evaluate", "-m", identity, "--data", test_sets, "--benchmark", "rain100l", "--lpips")
+    assert result.exit_code == 1
+    assert "pip install lpips" in str(result.exception)
+
+
 @pytest.mark.parametrize(
     ("arguments", "telling"),
     [
@@ -111,7 +192,9 @@ def test_bad_input_is_one_line(
     assert "\n" not in str(result.exception)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--benchmark", "rain100l"], ["--clean", "x"], ["--limit", "0"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--benchmark", "rain100l"], ["--clean", "x"], ["--limit", "0"], ["--sheet", "a.gif"]]
+)
 def test_wrong_usage_is_code_2(arguments: list[str]) -> None:
     assert run("evaluate", *arguments).exit_code == 2
 

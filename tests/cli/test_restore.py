@@ -173,4 +173,4 @@ def test_help_and_version_answer_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
     assert "moceir" in moceir_process("--version").stdout
     help_text = moceir_process("--help").stdout
-    assert all(command in help_text for command in ("restore", "train", "evaluate"))
+    assert all(command in help_text for command in ("restore", "degrade", "train", "evaluate"))

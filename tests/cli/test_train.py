@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
-from support import moceir_process, run
+from support import moceir_process, run, write_photographs
 
 from moceir import image_io
-from moceir.config import load_recipe
+from moceir.recipe import load_recipe
 from moceir.training import run as training
 from moceir.training.schedule import ScheduleCallback
 from moceir.weights import load, read_description
@@ -35,12 +34,7 @@ RECIPE = {
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(0)
-    for number in range(8):
-        coarse = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8)
-        image_io.write(folder / f"p{number}.png", image_io.Picture(np.kron(coarse, np.ones((8, 8, 1), dtype=np.uint8))))
-    return folder
+    return write_photographs(tmp_path_factory.mktemp("photographs"))
 
 
 def write_recipe(path: Path, **changes: object) -> Path:

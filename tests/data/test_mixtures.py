@@ -16,7 +16,6 @@ from support import write_picture
 from torch.utils.data import DataLoader
 
 from moceir import image_io
-from moceir.config import AugmentConfig
 from moceir.data.mixtures import (
     MixedPairs,
     Source,
@@ -31,6 +30,7 @@ from moceir.data.photographs import Photographs
 from moceir.data.synthesis import to_8_bit
 from moceir.degradations import parse
 from moceir.errors import ConfigError, DataError
+from moceir.recipe import AugmentConfig
 
 TASKS = {"noise:sigma=25": 2.0, "rain": 1.0, "clean": 1.0}
 
@@ -176,6 +176,17 @@ def test_validation_is_always_the_same_and_covers_every_source(sources: list[Sou
     clean = image_io.read(everything[3].files[0][1]).rgb[4:36, 9:41]
     np.testing.assert_allclose(one[6].clean.permute(1, 2, 0) * 255, clean, atol=1e-3)
     assert len(ValidationPairs(everything, Photographs(), patch_px=32, most=99, seed=0)) == 3 * 3 + 4
+
+
+def test_composites_are_tasks_like_others(sources: list[Source]) -> None:
+    folder = sources[0].files[0][1].parent
+    tasks = [photographs_source(folder, text) for text in ("low_haze_rain", "haze+snow", "real", "clean")]
+    validation = ValidationPairs(tasks, Photographs(), patch_px=32, most=1, seed=0)
+    low, snowy, real, untouched = (validation[i] for i in range(4))
+    assert low.degraded.mean() < low.clean.mean()
+    assert snowy.degraded.min() > snowy.clean.min()
+    assert not torch.equal(real.degraded, real.clean)
+    assert torch.equal(untouched.degraded, untouched.clean)
 
 
 def test_validation_spreads_over_the_pictures(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from moceir.config import AugmentConfig
 from moceir.data.synthesis import centre_crop, cut, random_crop, sample_generator, to_8_bit
+from moceir.recipe import AugmentConfig
 
 
 def test_patches_are_cut_turned_and_flipped_without_change() -> None:

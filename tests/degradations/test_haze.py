@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from moceir.degradations import Haze, degrade
+from moceir.degradations import Haze, degrade, parse
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -53,3 +53,31 @@ def test_haze_changes_where_objects_end() -> None:
         steps = torch.log(transmission)[0, 0].diff(dim=1).abs().mean(0)
         jumps.append((steps[31] / steps.median()).item())
     assert sum(jumps) / len(jumps) > 2
+
+
+def test_a_given_depth_is_followed_exactly() -> None:
+    images = torch.rand(2, 3, 20, 30, generator=seeded(0))
+    depth = torch.rand(2, 1, 20, 30, generator=seeded(1))
+    params = [Haze(beta=0.7, airlight=0.9, depth_offset=0.4), Haze(beta=1.5, airlight=0.75, ramp=0)]
+    hazy = degrade(images, params, seeded(2), depth)
+    for i, p in enumerate(params):
+        t = torch.exp(-p.beta * depth[i])
+        torch.testing.assert_close(hazy[i], images[i] * t + p.airlight * (1 - t))
+
+
+def test_depth_reaches_haze_inside_composites_and_mixed_batches() -> None:
+    images = torch.rand(3, 3, 16, 16, generator=seeded(0))
+    depth = torch.rand(3, 1, 16, 16, generator=seeded(1))
+    depth[2] = 0
+    kinds = [parse("jpeg:quality=90"), parse("haze:beta=1,airlight=1,warmth=0"), parse("clean+haze:beta=3")]
+    degraded = degrade(images, kinds, seeded(2), depth)
+    assert torch.equal(degraded[0], degrade(images[:1], kinds[0], seeded(3))[0])
+    t = torch.exp(-depth[1])
+    torch.testing.assert_close(degraded[1], images[1] * t + (1 - t))
+    assert torch.equal(degraded[2], images[2])
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 9), (2, 1, 8, 8), (1, 3, 8, 8), (8, 8)])
+def test_a_depth_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"\(B, 1, H, W\)"):
+        degrade(torch.rand(1, 3, 8, 8), "low_haze", seeded(0), torch.rand(shape))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from moceir.degradations import Noise, degrade
+from moceir.degradations import Noise, PoissonGaussian, degrade
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -45,3 +45,12 @@ def test_drawn_levels_hold_the_protocols_share() -> None:
         assert sum(d.sigma_255 == sigma for d in draws) / len(draws) == pytest.approx(1 / 6, abs=0.03)
     assert max(d.sigma_255 for d in draws) <= 55
     assert sum(d.shot > 0 for d in draws) / len(draws) == pytest.approx(0.1, abs=0.03)
+
+
+def test_poisson_gaussian_is_that_noise_and_always_photonic() -> None:
+    images = torch.rand(1, 3, 32, 32, generator=seeded(1))
+    pair = [degrade(images, kind(sigma_255=4, shot=3), seeded(2)) for kind in (Noise, PoissonGaussian)]
+    assert torch.equal(*pair)
+    source = seeded(0)
+    draws = [PoissonGaussian.draw(source) for _ in range(300)]
+    assert all(0.3 <= d.shot <= 8 and 0 <= d.sigma_255 <= 20 for d in draws)

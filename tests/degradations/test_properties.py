@@ -1,4 +1,4 @@
-"""What holds for every degradation, whatever it does to a picture."""
+"""What holds for every degradation and every composite, whatever it does to a picture."""
 
 import json
 
@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from moceir.degradations import DEGRADATIONS, DegradationSpec, degrade
+from moceir.degradations import CDD11, DEGRADATIONS, DegradationSpec, degrade
 
 NAMES = sorted(DEGRADATIONS)
+TEXTS = [*NAMES, *sorted(set(CDD11) - set(NAMES)), "resize:scale=3+poisson_gaussian+jpeg", "real+snow"]
 SEEDS = st.integers(0, 2**31)
 
 
@@ -27,7 +28,7 @@ def pictures(batch: int, height: int, width: int, seed: int = 0) -> Tensor:
     return ((smooth * 0.8 + texture) * 255).round() / 255
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEXTS)
 @settings(max_examples=12, deadline=None)
 @given(batch=st.integers(1, 3), height=st.integers(1, 41), width=st.integers(1, 41), seed=SEEDS)
 def test_keeps_shape_type_and_range(name: str, batch: int, height: int, width: int, seed: int) -> None:
@@ -42,7 +43,7 @@ def test_keeps_shape_type_and_range(name: str, batch: int, height: int, width: i
     assert torch.equal(images, before)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_black_and_white_stay_in_range(name: str, value: float) -> None:
     degraded = degrade(torch.full((4, 3, 24, 24), value), name, seeded(3))
@@ -50,7 +51,7 @@ def test_black_and_white_stay_in_range(name: str, value: float) -> None:
     assert 0 <= degraded.min() <= degraded.max() <= 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEXTS)
 @settings(max_examples=6, deadline=None)
 @given(seed=SEEDS)
 def test_same_seed_same_result(name: str, seed: int) -> None:
@@ -64,7 +65,7 @@ def test_other_seed_other_result(name: str) -> None:
     assert not torch.equal(degrade(images, name, seeded(1)), degrade(images, name, seeded(2)))
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"clean", "jpeg"}))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"clean", "jpeg", "resize"}))
 def test_fields_follow_the_generator_when_parameters_are_fixed(name: str) -> None:
     params = DEGRADATIONS[name].draw(seeded(0))
     if name == "blur":
@@ -75,14 +76,14 @@ def test_fields_follow_the_generator_when_parameters_are_fixed(name: str) -> Non
     assert not torch.equal(results[0], results[2])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEXTS)
 def test_memory_format_does_not_matter(name: str) -> None:
     images = pictures(2, 24, 32)
     shuffled = images.contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(degrade(shuffled, name, seeded(0)), degrade(images, name, seeded(0)))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEXTS)
 def test_leaves_the_global_generator_alone(name: str) -> None:
     before = torch.get_rng_state()
     degrade(pictures(2, 16, 16), name, seeded(0))

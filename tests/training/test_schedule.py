@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from moceir.config import OptimizerConfig, StageConfig
+from moceir.recipe import OptimizerConfig, StageConfig
 from moceir.training import schedule
 from moceir.training.schedule import ScheduleCallback, learning_rate, stage_at
 

@@ -1,19 +1,21 @@
-"""``moceir evaluate``: PSNR and SSIM of a model on a benchmark, on pairs, or on synthetic degradations."""
+"""``moceir evaluate``: PSNR and SSIM of a model on benchmarks, on pairs, or on synthetic degradations."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moceir.cli.options import Device, Model
-from moceir.errors import OutputError, require_extra
+from moceir.errors import MoceirError, require_extra
 
 if TYPE_CHECKING:
-    from moceir.evaluation import TestSet
+    from moceir.evaluation import Evaluation, TestSet
+    from moceir.restoration import Restorer
 
 
 class Protocol(StrEnum):
@@ -26,7 +28,8 @@ class Protocol(StrEnum):
 def evaluate_command(
     model: Model = "tiny",
     benchmark: Annotated[
-        str | None, typer.Option(help="cbsd68-s15, cbsd68-s25, cbsd68-s50 or rain100l; needs --data.")
+        list[str] | None,
+        typer.Option(help="A benchmark, as rain100l, or a group: aio3, aio5, cdd11, all. Repeatable; needs --data."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder that holds the test sets.")] = None,
     pairs: Annotated[
@@ -37,77 +40,152 @@ def evaluate_command(
     protocol: Annotated[Protocol, typer.Option(help="Crop to multiples of 16, or not.")] = Protocol.published,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first pictures only.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of synthetic degradations.")] = 0,
+    with_lpips: Annotated[
+        bool, typer.Option("--lpips", help="Measure LPIPS too; needs the packages lpips and torchvision.")
+    ] = False,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the result there, with a row per picture.")
+        Path | None, typer.Option("--json", help="Write the results there, with a row per picture.")
     ] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a row per picture there.")] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", help="Write a table beside the published results there.")
+    ] = None,
+    sheet_file: Annotated[
+        Path | None, typer.Option("--sheet", help="Draw the worst pictures there: input, restored, clean (.png, .jpg).")
+    ] = None,
+    worst: Annotated[int, typer.Option(min=1, help="How many pictures of each test set the sheet shows.")] = 4,
     device: Device = "auto",
 ) -> None:
     """Measure a model: mean PSNR and SSIM before and after, by the published protocol unless told otherwise.
 
+    A test set that is missing or broken is reported and the others go on; the exit code is 0 only if all were measured.
+
     Examples:
 
         moceir evaluate --benchmark cbsd68-s25 --data testsets/
+
+        moceir evaluate --benchmark aio3 --data testsets/ --markdown table.md --sheet worst.png
 
         moceir evaluate --pairs hazy/ clear/ --model runs/tiny/best --json result.json
 
         moceir evaluate --clean photographs/ --degrade noise:sigma=25 --limit 20
     """
     require_extra("skimage", "evaluate")
+    if sheet_file:
+        require_extra("PIL", "evaluate")
+        if sheet_file.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+            raise typer.BadParameter(f"'{sheet_file}' must end in .png or .jpg", param_hint="--sheet")
+
+    from moceir.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
+    from moceir.evaluation import evaluate  # noqa: PLC0415
+    from moceir.metrics import load_lpips  # noqa: PLC0415
+    from moceir.restoration import Restorer  # noqa: PLC0415
+
+    test_sets, problems = _choose_sets(benchmark, data, pairs, clean, degrade)
+    keep_freed_memory()
+    restorer = Restorer.from_pretrained(model, device)
+    judge = partial(
+        evaluate,
+        restorer,
+        model,
+        protocol=protocol.value,
+        seed=seed,
+        limit=limit,
+        lpips=load_lpips(restorer.device) if with_lpips else None,
+    )
+    done, broken = _judge_all(test_sets, judge, limit)
+    problems += broken
+    if not done:
+        raise problems[0]
+    _write_reports([result for _, result in done], json_file, csv_file, markdown_file)
+    if sheet_file:
+        _write_sheet(sheet_file, restorer, done, worst)
+    for problem in problems:
+        typer.echo(f"failed: {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _choose_sets(
+    benchmarks: list[str] | None,
+    data: Path | None,
+    pairs: tuple[Path, Path] | None,
+    clean: Path | None,
+    degrade: str | None,
+) -> tuple[list[TestSet], list[MoceirError]]:
+    """The test sets that are there, and what is wrong with each of the others."""
+    from moceir.evaluation import benchmark_set, expand, paired_set, synthetic_set  # noqa: PLC0415 - keeps --help fast
+
+    if [bool(benchmarks), pairs is not None, clean is not None].count(True) != 1:
+        raise typer.BadParameter("give exactly one of --benchmark, --pairs and --clean")
+    if pairs is not None:
+        return [paired_set(*pairs)], []
+    if clean is not None:
+        if degrade is None:
+            raise typer.BadParameter("--clean needs --degrade, as --degrade noise:sigma=25")
+        return [synthetic_set(clean, degrade)], []
+    if data is None:
+        raise typer.BadParameter("--benchmark needs --data, the folder that holds the test sets")
+    found: list[TestSet] = []
+    problems: list[MoceirError] = []
+    for name in expand(benchmarks or []):
+        try:
+            found.append(benchmark_set(name, data))
+        except MoceirError as error:
+            problems.append(type(error)(f"{name}: {error}"))
+    return found, problems
+
+
+def _judge_all(
+    test_sets: list[TestSet], judge: Callable[..., Evaluation], limit: int | None
+) -> tuple[list[tuple[TestSet, Evaluation]], list[MoceirError]]:
+    """Evaluate one set after the other, with a bar for people and lines for files."""
     from rich.console import Console  # noqa: PLC0415 - keeps --help fast
     from rich.progress import Progress  # noqa: PLC0415
 
-    from moceir.allocator import keep_freed_memory  # noqa: PLC0415
-    from moceir.evaluation import evaluate  # noqa: PLC0415
-    from moceir.restoration import Restorer  # noqa: PLC0415
-
-    test_set = _choose_set(benchmark, data, pairs, clean, degrade)
-    keep_freed_memory()
-    restorer = Restorer.from_pretrained(model, device)
     console = Console(stderr=True)
+    done: list[tuple[TestSet, Evaluation]] = []
+    problems: list[MoceirError] = []
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task(test_set.name, total=len(test_set.files[:limit]))
-        result = evaluate(
-            restorer,
-            model,
-            test_set,
-            protocol=protocol.value,
-            seed=seed,
-            limit=limit,
-            on_score=lambda _: progress.advance(bar),
-        )
+        for test_set in test_sets:
+            bar = progress.add_task(test_set.name, total=len(test_set.files[:limit]))
+            try:
+                result = judge(test_set, on_score=lambda _, bar=bar: progress.advance(bar))
+            except MoceirError as error:
+                problems.append(type(error)(f"{test_set.name}: {error}"))
+                continue
+            _print_result(result)
+            done.append((test_set, result))
+    return done, problems
+
+
+def _print_result(result: Evaluation) -> None:
     typer.echo(
-        f"{result.benchmark}: {len(result.scores)} pictures, {result.protocol} protocol, seed {seed}, model {model}"
+        f"{result.benchmark}: {len(result.scores)} pictures, {result.protocol} protocol, seed {result.seed}, "
+        f"model {result.model}"
     )
     typer.echo(f"PSNR {result.mean('input_psnr_db'):.2f} -> {result.mean('psnr_db'):.2f} dB")
     typer.echo(f"SSIM {result.mean('input_ssim'):.4f} -> {result.mean('ssim'):.4f}")
-    typer.echo(f"{result.mean('seconds'):.2f} s per picture on {result.device}")
-    if json_file:
-        _write_json(json_file, result.to_json())
+    if "lpips" in result.measures():
+        typer.echo(f"LPIPS {result.mean('lpips'):.4f}")
+    typer.echo(f"{result.mean('gmacs'):.2f} GMACs and {result.mean('seconds'):.2f} s per picture on {result.device}")
 
 
-def _choose_set(
-    benchmark: str | None, data: Path | None, pairs: tuple[Path, Path] | None, clean: Path | None, degrade: str | None
-) -> TestSet:
-    from moceir.evaluation import benchmark_set, paired_set, synthetic_set  # noqa: PLC0415 - keeps --help fast
+def _write_reports(
+    results: list[Evaluation], json_file: Path | None, csv_file: Path | None, markdown_file: Path | None
+) -> None:
+    from moceir.evaluation.report import to_csv, to_json, to_markdown  # noqa: PLC0415 - keeps --help fast
+    from moceir.files import whole_file  # noqa: PLC0415
 
-    if [benchmark is not None, pairs is not None, clean is not None].count(True) != 1:
-        raise typer.BadParameter("give exactly one of --benchmark, --pairs and --clean")
-    if benchmark is not None:
-        if data is None:
-            raise typer.BadParameter("--benchmark needs --data, the folder that holds the test sets")
-        return benchmark_set(benchmark, data)
-    if pairs is not None:
-        return paired_set(*pairs)
-    if clean is None or degrade is None:
-        raise typer.BadParameter("--clean needs --degrade, as --degrade noise:sigma=25")
-    return synthetic_set(clean, degrade)
+    for path, to_text in ((json_file, to_json), (csv_file, to_csv), (markdown_file, to_markdown)):
+        if path:
+            with whole_file(path) as part:
+                part.write_text(to_text(results), encoding="utf-8")
 
 
-def _write_json(path: Path, content: object) -> None:
-    temporary = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror}); choose another place for --json") from error
+def _write_sheet(path: Path, restorer: Restorer, done: list[tuple[TestSet, Evaluation]], worst: int) -> None:
+    from moceir.evaluation.sheet import worst_sheet  # noqa: PLC0415 - keeps --help fast
+    from moceir.files import whole_file  # noqa: PLC0415
+
+    with whole_file(path) as part:
+        worst_sheet(restorer, done, worst).save(part)

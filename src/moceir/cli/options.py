@@ -32,3 +32,16 @@ def parse_duration(text: str) -> float:
     if seconds <= 0:
         raise typer.BadParameter(f"'{text}' is no duration; write it as 90s, 45m or 1h30m")
     return float(seconds)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read ``WIDTHxHEIGHT`` in pixels, as ``640x480``.
+
+    Raises:
+        typer.BadParameter: If the text is no size of at least one pixel.
+    """
+    sides = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text.strip().lower())
+    width, height = (int(sides[1]), int(sides[2])) if sides else (0, 0)
+    if not width or not height:
+        raise typer.BadParameter(f"'{text}' is no size; write it as WIDTHxHEIGHT in pixels, as 640x480")
+    return width, height

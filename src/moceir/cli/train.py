@@ -32,7 +32,13 @@ def train_command(
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that share each batch; on a CPU, one per core is fastest.")
     ] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Machines that share each batch; start the command on each (torchrun, SLURM).")
+    ] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Loader processes per training process.")] = 0,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as optimizer.lr=1e-4.")
+    ] = None,
 ) -> None:
     """Train a network on any folder of clean photographs; degradations are synthesised on the fly.
 
@@ -49,7 +55,7 @@ def train_command(
     from lightning.pytorch.utilities import rank_zero_only  # noqa: PLC0415 - keeps --help fast
 
     from moceir.allocator import keep_freed_memory  # noqa: PLC0415
-    from moceir.config import load_recipe  # noqa: PLC0415
+    from moceir.recipe import load_recipe  # noqa: PLC0415
     from moceir.training.run import TrainOptions, train  # noqa: PLC0415
 
     options = TrainOptions(
@@ -60,9 +66,10 @@ def train_command(
         max_seconds=max_time,
         device=device,
         processes=processes,
+        nodes=nodes,
         workers=workers,
     )
     keep_freed_memory()
-    best = train(load_recipe(recipe), options)
+    best = train(load_recipe(recipe, overrides or ()), options)
     # The other processes run this command too.
     rank_zero_only(typer.echo)(f"the best model is in {best}")

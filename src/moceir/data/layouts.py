@@ -9,6 +9,7 @@ from typing import Literal
 
 from moceir.data.pairs import Rule, pair_files
 from moceir.data.photographs import is_folder, picture_files
+from moceir.degradations import CDD11
 from moceir.errors import ConfigError, DataError
 
 Part = Literal["train", "test"]
@@ -73,21 +74,6 @@ _RESIDE = "RESIDE, https://sites.google.com/view/reside-dehaze-datasets"
 _GOPRO = "Nah et al. 2017, https://seungjunnah.github.io/Datasets/gopro"
 _LOL = "LOL, https://daooshee.github.io/BMVC2018website/"
 _CDD11 = "CDD-11 of OneRestore, https://github.com/gy65896/OneRestore"
-
-COMPOSITES = (
-    "low",
-    "haze",
-    "rain",
-    "snow",
-    "low_haze",
-    "low_rain",
-    "low_snow",
-    "haze_rain",
-    "haze_snow",
-    "low_haze_rain",
-    "low_haze_snow",
-)
-"""The folders of CDD-11, named by what was done to the pictures in this order."""
 _CDD11_COUNTS: dict[Part, int] = {"train": 1183, "test": 200}
 
 _TABLE = (
@@ -192,7 +178,7 @@ _TABLE = (
             _CDD11,
         )
         for part, count in _CDD11_COUNTS.items()
-        for folder in COMPOSITES
+        for folder in CDD11
     ),
 )
 

@@ -22,7 +22,7 @@ from moceir.data.layouts import find_data_set, find_pairs
 from moceir.data.pairs import pair_folders
 from moceir.data.photographs import Photographs, picture_files, split_by_name
 from moceir.data.synthesis import Augment, Crop, Sample, centre_crop, cut, random_crop, sample_generator, to_8_bit
-from moceir.degradations import DegradationSpec, degrade, parse
+from moceir.degradations import Spec, degrade, parse
 from moceir.errors import ConfigError, DataError
 
 FilePair = tuple[Path | None, Path]
@@ -46,7 +46,7 @@ class Source:
 
     label: str
     files: Sequence[FilePair]
-    degrade: DegradationSpec | None = None
+    degrade: Spec | None = None
     share: float = 1.0
 
     def __post_init__(self) -> None:
@@ -73,23 +73,23 @@ class Source:
         return list(dict.fromkeys(path for pair in self.files for path in pair if path is not None))
 
 
-def photographs_source(location: Path, degradation: str, share: float = 1.0) -> Source:
-    """A folder (searched recursively) or pack of clean photographs.
+def photographs_source(location: Path, degradation: str, share: float = 1.0, label: str | None = None) -> Source:
+    """A folder (searched recursively) or pack of clean photographs; the label is the degradation if none is given.
 
     Raises:
         ConfigError: If the degradation cannot be read.
         DataError: If there are no pictures.
     """
-    return Source(degradation, [(None, path) for path in picture_files(location)], parse(degradation), share)
+    return Source(label or degradation, [(None, path) for path in picture_files(location)], parse(degradation), share)
 
 
-def pairs_source(degraded: Path, clean: Path, share: float = 1.0) -> Source:
-    """Two folders or packs, matched by name.
+def pairs_source(degraded: Path, clean: Path, share: float = 1.0, label: str | None = None) -> Source:
+    """Two folders or packs, matched by name; the label is the name of the degraded one if none is given.
 
     Raises:
         DataError: If one is missing, or a picture has no partner; the message names it.
     """
-    return Source(f"pairs:{degraded.stem}", [*pair_folders(degraded, clean)], share=share)
+    return Source(label or degraded.stem, [*pair_folders(degraded, clean)], share=share)
 
 
 def set_source(name: str, root: Path, degradation: str | None = None, share: float = 1.0) -> Source:
@@ -285,7 +285,7 @@ def _cut(
     clean: Tensor,
     crop: Crop,
     patch_px: int,
-    spec: DegradationSpec | None,
+    spec: Spec | None,
     generator: torch.Generator,
     task: int,
 ) -> Sample:

@@ -36,27 +36,40 @@ class Degradation(pydantic.BaseModel):
         raise NotImplementedError
 
     @classmethod
-    def apply(cls, images: Tensor, params: Sequence[Self], generator: torch.Generator) -> Tensor:
+    def apply(
+        cls, images: Tensor, params: Sequence[Self], generator: torch.Generator, depth: Tensor | None = None
+    ) -> Tensor:
         """Degrade a batch of pictures.
 
         Args:
             images: Clean pictures, `(B, 3, H, W)` float RGB in [0, 1], any H and W from 1.
             params: One record of parameters per picture.
             generator: Source of the random fields, on the device of `images`.
+            depth: Depth of the scenes if it is known, `(B, 1, H, W)` at least 0, 1 being the far end of a usual scene;
+                haze then follows it. Degradations that do not depend on depth leave it alone.
 
         Returns:
             Degraded pictures of the same shape, dtype and device, in [0, 1].
 
         Raises:
-            ValueError: If `images` is not `(B, 3, H, W)` or `params` has not B records.
+            ValueError: If `images` is not `(B, 3, H, W)`, `params` has not B records, or `depth` does not fit `images`.
         """
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(f"images must be floating point (B, 3, H, W), got {images.dtype} {tuple(images.shape)}")
         if len(params) != images.shape[0]:
             raise ValueError(f"{images.shape[0]} images need as many parameter records, got {len(params)}")
+        check_depth(images, depth)
         if images.numel() == 0:
             return images.clone()
-        return cls._apply(images, params, generator).clamp(0, 1)
+        return cls._apply_at_depth(images, params, generator, depth).clamp(0, 1)
+
+    @classmethod
+    def _apply_at_depth(
+        cls, images: Tensor, params: Sequence[Any], generator: torch.Generator, depth: Tensor | None
+    ) -> Tensor:
+        """Do the work of `apply` on checked arguments; overridden instead of `_apply` by what depends on depth."""
+        del depth
+        return cls._apply(images, params, generator)
 
     @classmethod
     def _apply(cls, images: Tensor, params: Sequence[Any], generator: torch.Generator) -> Tensor:
@@ -74,6 +87,12 @@ class Degradation(pydantic.BaseModel):
             A checked copy in which the values of `fixed` stand.
         """
         return type(self).model_validate(self.model_dump() | fixed)
+
+
+def check_depth(images: Tensor, depth: Tensor | None) -> None:
+    """Refuse depth maps that do not fit the pictures, with a ValueError."""
+    if depth is not None and depth.shape != images[:, :1].shape:
+        raise ValueError(f"depth must be (B, 1, H, W) to fit images {tuple(images.shape)}, got {tuple(depth.shape)}")
 
 
 def uniform(generator: torch.Generator, low: float, high: float) -> float:

@@ -1,8 +1,8 @@
 """Haze by the atmospheric scattering model: `I = J t + A (1 - t)` with `t = exp(-beta d)` (Narasimhan, Nayar 2002).
 
-No depth map is known for an ordinary photograph, so the depth `d` is a drawn smooth field: a ramp (the ground recedes
-towards the horizon) plus low-frequency noise, made to follow the edges of the picture by a guided filter, so that the
-haze changes where objects end.
+Where the depth `d` of a scene is known, it is taken as it is. For an ordinary photograph it is a drawn smooth field:
+a ramp (the ground recedes towards the horizon) plus low-frequency noise, made to follow the edges of the picture by a
+guided filter, so that the haze changes where objects end.
 """
 
 import math
@@ -18,7 +18,7 @@ from moceir.degradations.base import Degradation, chance, per_image, uniform
 
 
 class Haze(Degradation):
-    """Haze of one density over a drawn depth map."""
+    """Haze of one density over a drawn or given depth map; a given one leaves the fields about depth unused."""
 
     beta: float = pydantic.Field(default=1.2, ge=0, le=10)
     """Scattering coefficient: at depth 1 the share `exp(-beta)` of the scene's own light remains."""
@@ -54,8 +54,10 @@ class Haze(Degradation):
         )
 
     @classmethod
-    def _apply(cls, images: Tensor, params: Sequence[Self], generator: torch.Generator) -> Tensor:
-        depth = cls._depth(images, params, generator)
+    def _apply_at_depth(
+        cls, images: Tensor, params: Sequence[Self], generator: torch.Generator, depth: Tensor | None
+    ) -> Tensor:
+        depth = cls._depth(images, params, generator) if depth is None else depth
         transmission = torch.exp(-per_image([p.beta for p in params], images) * depth)
         tints = [(p.airlight + p.warmth, p.airlight, p.airlight - p.warmth) for p in params]
         light = torch.tensor(tints, dtype=images.dtype, device=images.device).clamp(0, 1)[:, :, None, None]

@@ -1,7 +1,8 @@
-"""From what a person writes, `"rain:angle_deg=20,strength=0.6"`, to degraded pictures."""
+"""From what a person writes, `"low_light+rain:angle_deg=20,strength=0.6"`, to degraded pictures."""
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -9,27 +10,12 @@ import pydantic
 import torch
 from torch import Tensor
 
-from moceir.degradations.base import Degradation
-from moceir.degradations.blur import Blur
-from moceir.degradations.clean import Clean
-from moceir.degradations.haze import Haze
-from moceir.degradations.jpeg import Jpeg
-from moceir.degradations.low_light import LowLight
-from moceir.degradations.noise import Noise
-from moceir.degradations.rain import Rain
-from moceir.degradations.snow import Snow
+from moceir.degradations.base import Degradation, check_depth
+from moceir.degradations.composite import CDD11, SINGLE, Composite, Real, apply_each, flatten
 from moceir.errors import ConfigError
 
-DEGRADATIONS: dict[str, type[Degradation]] = {
-    "noise": Noise,
-    "rain": Rain,
-    "haze": Haze,
-    "blur": Blur,
-    "low_light": LowLight,
-    "jpeg": Jpeg,
-    "snow": Snow,
-    "clean": Clean,
-}
+DEGRADATIONS: dict[str, type[Degradation]] = SINGLE | {"real": Real}
+"""What `DegradationSpec` can draw, by name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +36,7 @@ class DegradationSpec:
     def __post_init__(self) -> None:
         """Check everything now, so that a wrong spec fails where it is written and not in the middle of a run."""
         if self.name not in DEGRADATIONS:
-            raise ConfigError(f"unknown degradation {self.name!r}; {_suggest(self.name, DEGRADATIONS)}")
+            raise _unknown(self.name, DEGRADATIONS)
         # Through the class, so that what is stored has the parameter's own type and full name.
         names = _names(self.kind)
         checked: dict[str, object] = {}
@@ -81,6 +67,11 @@ class DegradationSpec:
         """The class of the parameters."""
         return DEGRADATIONS[self.name]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name alone, as a `CompositeSpec` has those of its steps."""
+        return (self.name,)
+
     def draw(self, generator: torch.Generator) -> Degradation:
         """Draw the parameters of one sample; the fixed values stand."""
         return self.kind.draw(generator).override(dict(self.fixed))
@@ -95,11 +86,41 @@ class DegradationSpec:
             ) from None
 
 
-def parse(text: str) -> DegradationSpec:
-    """Read a degradation from text.
+@dataclasses.dataclass(frozen=True)
+class CompositeSpec:
+    """Degradations of one picture, one after the other.
 
     Args:
-        text: A name, or a name, a colon and `parameter=value` pairs with commas between: `"noise:sigma=25"`.
+        steps: The specs, first to last.
+    """
+
+    steps: tuple[DegradationSpec, ...]
+
+    def __str__(self) -> str:
+        """Return the text that `parse` reads as this spec."""
+        return "+".join(map(str, self.steps))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the steps, first to last."""
+        return tuple(step.name for step in self.steps)
+
+    def draw(self, generator: torch.Generator) -> Composite:
+        """Draw the parameters of one sample, those of all steps in order."""
+        return Composite(steps=flatten([step.draw(generator) for step in self.steps]))
+
+
+Spec = DegradationSpec | CompositeSpec
+"""What `parse` returns: it can be drawn from, and its `str` is its text."""
+
+
+def parse(text: str) -> Spec:
+    """Read a degradation, or several with plus signs between, from text.
+
+    Args:
+        text: Each one is a name of `DEGRADATIONS`, or a name, a colon and `parameter=value` pairs with commas between:
+            `"noise:sigma=25"`, `"low_light+haze+rain:strength=0.6"` (applied from left to right). The names of `CDD11`,
+            as `"low_haze_rain"`, stand for what that table holds.
 
     Returns:
         The spec. Its `str` is a text with the same meaning.
@@ -107,7 +128,21 @@ def parse(text: str) -> DegradationSpec:
     Raises:
         ConfigError: If the text is malformed, or names or values do not fit.
     """
+    steps: list[DegradationSpec] = []
+    # A plus sign before a digit belongs to a number, as in 1e+1.
+    for part in re.split(r"\+(?![\d.])", text):
+        name, colon, rest = part.partition(":")
+        meaning = CDD11.get(name.strip(), name.strip())
+        if colon and "+" in meaning:
+            raise ConfigError(f"{name.strip()!r} takes no parameters; write {meaning!r} and give them to one of these")
+        steps += [_parse_single(single + colon + rest) for single in meaning.split("+")]
+    return steps[0] if len(steps) == 1 else CompositeSpec(tuple(steps))
+
+
+def _parse_single(text: str) -> DegradationSpec:
     name, colon, rest = text.partition(":")
+    if name not in DEGRADATIONS:
+        raise _unknown(name, DEGRADATIONS | CDD11)
     fixed: dict[str, object] = {}
     for pair in rest.split(",") if colon else ():
         key, equals, value = (part.strip() for part in pair.partition("="))
@@ -116,13 +151,14 @@ def parse(text: str) -> DegradationSpec:
         if key in fixed:
             raise ConfigError(f"parameter {key!r} is given twice in degradation {text!r}; give it once")
         fixed[key] = value
-    return DegradationSpec(name.strip(), fixed)
+    return DegradationSpec(name, fixed)
 
 
 def degrade(
     images: Tensor,
-    degradation: str | DegradationSpec | Degradation | Sequence[DegradationSpec | Degradation],
+    degradation: str | Spec | Degradation | Sequence[Spec | Degradation],
     generator: torch.Generator,
+    depth: Tensor | None = None,
 ) -> Tensor:
     """Draw what is to be drawn and degrade a batch.
 
@@ -131,36 +167,40 @@ def degrade(
         degradation: One for all pictures (drawn anew for each if it is text or a spec), or one per picture, of the same
             or of different kinds.
         generator: Source of all randomness, on the device of `images`.
+        depth: Depth maps `(B, 1, H, W)` for haze, if they are known; see `Degradation.apply`.
 
     Returns:
         Degraded pictures `(B, 3, H, W)` in [0, 1].
 
     Raises:
         ConfigError: If a text cannot be read.
-        ValueError: If there is not one degradation per picture.
+        ValueError: If there is not one degradation per picture, or `depth` does not fit.
     """
     if isinstance(degradation, str):
         degradation = parse(degradation)
-    if isinstance(degradation, (DegradationSpec, Degradation)):
+    if isinstance(degradation, (DegradationSpec, CompositeSpec, Degradation)):
         degradation = [degradation] * images.shape[0]
     if len(degradation) != images.shape[0]:
         raise ValueError(f"{images.shape[0]} images need as many degradations, got {len(degradation)}")
-    params = [item.draw(generator) if isinstance(item, DegradationSpec) else item for item in degradation]
-    degraded = images.clone()
-    for kind in dict.fromkeys(type(p) for p in params):
-        chosen = [i for i, p in enumerate(params) if type(p) is kind]
-        degraded[chosen] = kind.apply(images[chosen], [params[i] for i in chosen], generator)
-    return degraded
+    check_depth(images, depth)
+    params = [item if isinstance(item, Degradation) else item.draw(generator) for item in degradation]
+    return apply_each(images, params, generator, depth)
 
 
 def _names(kind: type[Degradation]) -> dict[str, str]:
     """Map every accepted parameter name, short forms included, to the field's own."""
     names: dict[str, str] = {}
+    if issubclass(kind, Composite):  # its steps are drawn whole
+        return names
     for field_name, field in kind.model_fields.items():
         names[field_name] = field_name
         if isinstance(field.validation_alias, pydantic.AliasChoices):
             names |= {alias: field_name for alias in field.validation_alias.choices if isinstance(alias, str)}
     return names
+
+
+def _unknown(name: str, valid: Iterable[str]) -> ConfigError:
+    return ConfigError(f"unknown degradation {name!r}; {_suggest(name, valid)}")
 
 
 def _suggest(given: str, valid: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
-"""A restorer on test sets: scores per picture and on average."""
+"""A restorer on test sets: scores per picture and on average, beside the published ones."""
 
+from moceir.evaluation.published import PUBLISHED, expand
 from moceir.evaluation.scoring import (
     Evaluation,
     ImageScore,
@@ -12,12 +13,14 @@ from moceir.evaluation.scoring import (
 )
 
 __all__ = [
+    "PUBLISHED",
     "Evaluation",
     "ImageScore",
     "Protocol",
     "TestSet",
     "benchmark_set",
     "evaluate",
+    "expand",
     "paired_set",
     "synthetic_set",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,9 +25,11 @@ from moceir.data.synthesis import sample_generator, to_8_bit
 from moceir.degradations import degrade, parse
 from moceir.errors import ConfigError, DataError
 from moceir.metrics import psnr_db, ssim
+from moceir.models.cost import Route
 from moceir.restoration import Restorer
 
 Protocol = Literal["published", "uncropped"]
+Pixels = NDArray[np.float32]
 CROP_MULTIPLE = 16
 
 
@@ -34,8 +37,8 @@ class Pair(NamedTuple):
     """A degraded picture and its clean version, both ``(H, W, 3)`` float32 in [0, 1]."""
 
     name: str
-    degraded: NDArray[np.float32]
-    clean: NDArray[np.float32]
+    degraded: Pixels
+    clean: Pixels
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,9 @@ class ImageScore:
         input_ssim: SSIM of the degraded picture.
         ssim: SSIM of the restored picture.
         seconds: Time of the restoration alone.
+        gmacs: Cost on the route taken, in 10^9 multiply-accumulates.
+        experts: The route: experts taken in each decoder block, deep first.
+        lpips: LPIPS of the restored picture, if it was asked for.
     """
 
     image: str
@@ -90,9 +96,19 @@ class ImageScore:
     input_ssim: float
     ssim: float
     seconds: float
+    gmacs: float
+    experts: Route
+    lpips: float | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        """The fields in order for JSON and CSV; what is not finite becomes None, what was not measured is left out."""
+        fields = {name: _finite(value) for name, value in asdict(self).items()}
+        if self.lpips is None:
+            del fields["lpips"]
+        return fields
 
 
-MEASURES = ("input_psnr_db", "psnr_db", "input_ssim", "ssim", "seconds")
+MEASURES = ("input_psnr_db", "psnr_db", "input_ssim", "ssim", "lpips", "seconds", "gmacs")
 
 
 @dataclass(frozen=True)
@@ -105,7 +121,9 @@ class Evaluation:
         protocol: How pictures were cropped.
         seed: Seed of synthetic degradations.
         device: Where the network ran.
-        scores: One per picture.
+        expert_count: How many experts each decoder block has.
+        available: How many pictures the set has.
+        scores: One per picture that was measured.
     """
 
     benchmark: str
@@ -113,12 +131,25 @@ class Evaluation:
     protocol: Protocol
     seed: int
     device: str
+    expert_count: int
+    available: int
     scores: list[ImageScore]
 
     def mean(self, measure: str) -> float:
         """Average of a measure (a field of `ImageScore`) over the pictures for which it is defined; else NaN."""
-        known = [value for score in self.scores if math.isfinite(value := getattr(score, measure))]
+        values = (getattr(score, measure) for score in self.scores)
+        known = [value for value in values if value is not None and math.isfinite(value)]
         return sum(known) / len(known) if known else math.nan
+
+    def measures(self) -> list[str]:
+        """Names of what was measured."""
+        return [name for name in MEASURES if any(getattr(score, name) is not None for score in self.scores)]
+
+    def expert_shares(self) -> list[list[float]]:
+        """How large a share of the pictures went to each expert (columns), by decoder block (rows, deep first)."""
+        blocks = zip(*(score.experts for score in self.scores), strict=True)
+        counts = [Counter(expert for taken in block for expert in taken) for block in blocks]
+        return [[count[expert] / count.total() for expert in range(self.expert_count)] for count in counts]
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able summary with one row per picture; what is not finite becomes null."""
@@ -128,10 +159,12 @@ class Evaluation:
             "protocol": self.protocol,
             "seed": self.seed,
             "images": len(self.scores),
-            **{measure: _finite(self.mean(measure)) for measure in MEASURES},
+            "available_images": self.available,
+            **{measure: _finite(self.mean(measure)) for measure in self.measures()},
+            "expert_shares": self.expert_shares(),
             "device": self.device,
             "torch": torch.__version__,
-            "rows": [{k: _finite(v) for k, v in asdict(score).items()} for score in self.scores],
+            "rows": [score.to_row() for score in self.scores],
         }
 
 
@@ -174,6 +207,7 @@ def evaluate(
     protocol: Protocol = "published",
     seed: int = 0,
     limit: int | None = None,
+    lpips: Callable[[Pixels, Pixels], float] | None = None,
     on_score: Callable[[ImageScore], None] | None = None,
 ) -> Evaluation:
     """Restore every picture of a test set and score it.
@@ -185,6 +219,7 @@ def evaluate(
         protocol: ``published`` crops to multiples of 16, ``uncropped`` takes pictures whole.
         seed: Seed of synthetic degradations.
         limit: Take the first so many pictures only.
+        lpips: Measure this distance too (see ``moceir.metrics.load_lpips``).
         on_score: Called after each picture, for progress.
 
     Raises:
@@ -197,7 +232,7 @@ def evaluate(
     scores: list[ImageScore] = []
     for name, degraded, clean in test_set.pairs(protocol, seed, limit):
         began = time.perf_counter()
-        restored = restorer.restore(degraded)
+        restored, routing = restorer.restore(degraded, return_routing=True)
         seconds = time.perf_counter() - began
         score = ImageScore(
             image=name,
@@ -206,14 +241,26 @@ def evaluate(
             input_ssim=ssim(degraded, clean),
             ssim=ssim(restored, clean),
             seconds=seconds,
+            gmacs=routing.gmacs,
+            experts=routing.experts,
+            lpips=lpips(restored, clean) if lpips else None,
         )
         scores.append(score)
         if on_score:
             on_score(score)
-    return Evaluation(test_set.name, model_name, protocol, seed, str(restorer.device), scores)
+    return Evaluation(
+        benchmark=test_set.name,
+        model=model_name,
+        protocol=protocol,
+        seed=seed,
+        device=str(restorer.device),
+        expert_count=restorer.model.config.experts,
+        available=len(test_set.files),
+        scores=scores,
+    )
 
 
-def _read(path: Path, protocol: Protocol) -> NDArray[np.float32]:
+def _read(path: Path, protocol: Protocol) -> Pixels:
     rgb = image_io.read(path).rgb
     pixels = rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
     if protocol == "uncropped":
@@ -225,7 +272,7 @@ def _read(path: Path, protocol: Protocol) -> NDArray[np.float32]:
     return pixels[top : top + height, left : left + width]
 
 
-def _psnr(restored: NDArray[np.float32], clean: NDArray[np.float32]) -> float:
+def _psnr(restored: Pixels, clean: Pixels) -> float:
     return float(
         psnr_db(torch.from_numpy(restored).permute(2, 0, 1)[None], torch.from_numpy(clean).permute(2, 0, 1)[None])
     )

@@ -23,7 +23,7 @@ from moceir.models.layers import (
     depthwise,
     pad_to_multiple,
 )
-from moceir.models.routing import ExpertMixture, RoutingDecision
+from moceir.models.routing import ExpertMixture, Router, RoutingDecision, check_routes
 
 SIZE_MULTIPLE = 8
 """Three halvings: sides inside the network are multiples of 8 pixels; other sizes are padded by reflection."""
@@ -67,11 +67,13 @@ class DecoderBlock(nn.Module):
         self.norm_ffn = ChannelLayerNorm(channels)
         self.ffn = GDFN(channels, bias=False)
 
-    def forward(self, x: Tensor, embedding: Tensor, noise: Tensor | None) -> tuple[Tensor, RoutingDecision]:
+    def forward(
+        self, x: Tensor, embedding: Tensor, noise: Tensor | None, route: Tensor | None
+    ) -> tuple[Tensor, RoutingDecision]:
         """Map ``(B, C, H, W)`` to the same shape, with the routing decision of each image."""
         normed = self.norm_attention(x)
         shared = self.shared(self.to_shared(normed))
-        routed, decision = self.mixture(self.to_experts(normed), embedding, shared, noise)
+        routed, decision = self.mixture(self.to_experts(normed), embedding, shared, noise, route)
         x = x + self.cross(routed, shared)
         return x + self.ffn(self.norm_ffn(x)), decision
 
@@ -118,13 +120,13 @@ class DecoderStage(nn.Module):
         self.blocks = nn.ModuleList(DecoderBlock(config, level) for _ in range(blocks))
 
     def forward(
-        self, x: Tensor, skip: Tensor, embedding: Tensor, noise: list[Tensor | None]
+        self, x: Tensor, skip: Tensor, embedding: Tensor, noise: list[Tensor | None], routes: list[Tensor | None]
     ) -> tuple[Tensor, list[RoutingDecision]]:
         """Map ``(B, 2C, H/2, W/2)`` and its skip to ``(B, C, H, W)``, with one decision per block."""
         x = self.fuse(torch.cat([self.up(x), skip], dim=1))
         decisions: list[RoutingDecision] = []
-        for block, block_noise in zip(self.blocks, noise, strict=True):
-            x, decision = block(x, embedding, block_noise)
+        for block, block_noise, route in zip(self.blocks, noise, routes, strict=True):
+            x, decision = block(x, embedding, block_noise, route)
             decisions.append(decision)
         return x, decisions
 
@@ -160,6 +162,10 @@ class MoCEIR(nn.Module):
         self.output = conv3x3(config.dim, 3, bias=False)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack this overload
 
+    def routers(self) -> list[Router]:
+        """The routers of all decoder blocks, in order of execution (deep first)."""
+        return [part for part in self.decoder.modules() if isinstance(part, Router)]
+
     def forward(self, images: Tensor) -> Tensor:
         """Restore ``(B, 3, H, W)`` float RGB in [0, 1]; same shape out.
 
@@ -168,19 +174,26 @@ class MoCEIR(nn.Module):
         """
         return self.restore_with_routing(images)[0]
 
-    def restore_with_routing(self, images: Tensor, noise: Tensor | None = None) -> tuple[Tensor, list[RoutingDecision]]:
+    def restore_with_routing(
+        self, images: Tensor, noise: Tensor | None = None, routes: Tensor | None = None
+    ) -> tuple[Tensor, list[RoutingDecision]]:
         """Restore a batch and say which experts worked on it.
 
         Args:
             images: ``(B, 3, H, W)`` float RGB in [0, 1].
             noise: Standard normal routing noise, ``(decoder blocks, B, experts)``. None draws it in training mode
                 and means no noise in evaluation mode.
+            routes: Experts to use instead of the routers' choice, ``(decoder blocks, B, top_k)`` int64 in
+                0..experts-1. The gates are still the routers' softmax values of those experts, so that forcing what
+                was chosen changes nothing.
 
         Returns:
             The restored batch, same shape, and one decision per decoder block in order of execution (deep first).
 
         Raises:
             ImageError: If the input is not a floating ``(B, 3, H, W)`` with at least one pixel.
+            ConfigError: If the routes have another shape or type, or name an expert that is not there or name one
+                twice for the same image.
         """
         if images.ndim != 4 or images.shape[1] != 3 or not images.numel() or not images.is_floating_point():
             msg = (
@@ -192,6 +205,9 @@ class MoCEIR(nn.Module):
         if noise is None and self.training:
             noise = torch.randn(routers, images.shape[0], self.config.experts, device=images.device)
         block_noise: list[Tensor | None] = [None] * routers if noise is None else list(noise)
+        if routes is not None:
+            routes = check_routes(routes, self.config, images.shape[0]).to(images.device)
+        block_routes: list[Tensor | None] = [None] * routers if routes is None else list(routes)
 
         padded = pad_to_multiple(images, SIZE_MULTIPLE).contiguous(memory_format=torch.channels_last)
         x = self.patch_embed(padded)
@@ -204,7 +220,8 @@ class MoCEIR(nn.Module):
         decisions: list[RoutingDecision] = []
         for stage, blocks, skip in zip(self.decoder, self.config.decoder_blocks, reversed(skips), strict=True):
             done = len(decisions)
-            x, decided = stage(x, skip, embedding, block_noise[done : done + blocks])
+            these = slice(done, done + blocks)
+            x, decided = stage(x, skip, embedding, block_noise[these], block_routes[these])
             decisions += decided
         restored = self.output(self.refinement(x)) + padded
         return restored[..., : images.shape[2], : images.shape[3]], decisions

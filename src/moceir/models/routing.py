@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from moceir.config import ModelConfig
+from moceir.errors import ConfigError
 from moceir.models.experts import Expert
 from moceir.models.layers import conv1x1
 
@@ -29,6 +31,27 @@ class RoutingDecision(NamedTuple):
     gates: Tensor
     logits: Tensor
     balance_loss: Tensor
+
+
+def check_routes(routes: Tensor, config: ModelConfig, images: int) -> Tensor:
+    """Give back routes that fit the network, ``(decoder blocks, images, top_k)`` int64.
+
+    Raises:
+        ConfigError: If shape or type are others, or an image would get an expert twice or one that is not there.
+    """
+    shape = (sum(config.decoder_blocks), images, config.top_k)
+    if routes.shape != shape or routes.dtype != torch.int64:
+        msg = (
+            f"routes are {tuple(routes.shape)} of {routes.dtype}; expected (decoder blocks, images, top_k) = {shape} "
+            "of torch.int64"
+        )
+        raise ConfigError(msg)
+    if routes.numel() and not (routes.min() >= 0 and routes.max() < config.experts):
+        msg = f"routes name experts from {routes.min()} to {routes.max()}; the network has 0 to {config.experts - 1}"
+        raise ConfigError(msg)
+    if (routes.sort(dim=-1).values.diff(dim=-1) == 0).any():
+        raise ConfigError(f"routes name an expert twice for one image; give {config.top_k} different ones per block")
+    return routes
 
 
 def squared_variation(x: Tensor) -> Tensor:
@@ -53,17 +76,21 @@ class Router(nn.Module):
         self.from_frequency = nn.Linear(embedding, experts, bias=False)
         self.register_buffer("complexity", torch.tensor(complexity, dtype=torch.float32))
 
-    def forward(self, x: Tensor, embedding: Tensor, noise: Tensor | None) -> RoutingDecision:
+    def forward(
+        self, x: Tensor, embedding: Tensor, noise: Tensor | None, route: Tensor | None = None
+    ) -> RoutingDecision:
         """Route each image.
 
         Args:
             x: Features ``(B, C, H, W)``.
             embedding: Frequency embedding ``(B, D)``.
             noise: Standard normal ``(B, n)``, only in training; None makes the decision deterministic.
+            route: Experts ``(B, k)`` to take instead of the best ones; their gates are the softmax values all the same.
         """
         logits = self.from_features(x.mean(dim=(2, 3))) + self.from_frequency(embedding)
         noisy = logits if noise is None else logits + noise * self.noise_std
-        gates, experts = torch.softmax(noisy, dim=-1).topk(self.top_k, dim=-1)
+        chances = torch.softmax(noisy, dim=-1)
+        gates, experts = chances.topk(self.top_k, dim=-1) if route is None else (chances.gather(-1, route), route)
         balance = logits.new_zeros(()) if noise is None else self.balance_loss(logits, noisy)
         return RoutingDecision(experts, gates, logits, balance)
 
@@ -102,10 +129,10 @@ class ExpertMixture(nn.Module):
         self.out = conv1x1(channels, channels, bias=False)
 
     def forward(
-        self, x: Tensor, embedding: Tensor, shared: Tensor, noise: Tensor | None
+        self, x: Tensor, embedding: Tensor, shared: Tensor, noise: Tensor | None, route: Tensor | None = None
     ) -> tuple[Tensor, RoutingDecision]:
         """Give each image of ``(B, C, H, W)`` to its experts; returns the same shape and the decision."""
-        decision = self.router(x, embedding, noise)
+        decision = self.router(x, embedding, noise, route)
         mixed = torch.zeros_like(x)
         for e, expert in enumerate(self.experts):
             image, choice = torch.where(decision.experts == e)

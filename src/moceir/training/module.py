@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -9,11 +11,16 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from moceir.config import ModelConfig, Recipe
+from moceir.config import ModelConfig
 from moceir.data.synthesis import Sample, sample_generator
 from moceir.losses import l1_loss, spectral_l1_loss
 from moceir.metrics import psnr_db
+from moceir.models.attention import MDTA, CrossMDTA
+from moceir.models.experts import Expert
+from moceir.models.layers import GDFN
 from moceir.models.network import MoCEIR
+from moceir.models.routing import RoutingDecision
+from moceir.recipe import Recipe
 
 
 class RestorationModule(L.LightningModule):
@@ -22,54 +29,115 @@ class RestorationModule(L.LightningModule):
     Args:
         recipe: The run's recipe.
         config: The network's shape.
+        tasks: Names of what ``Sample.task`` counts.
     """
 
-    def __init__(self, recipe: Recipe, config: ModelConfig) -> None:
+    def __init__(self, recipe: Recipe, config: ModelConfig, tasks: Sequence[str]) -> None:
         super().__init__()
         self.recipe = recipe
         self.network = MoCEIR(config)
-        self.tasks = list(recipe.tasks)
+        self.tasks = list(tasks)
         self.scores = torch.nn.ModuleList(MeanMetric() for _ in self.tasks)
+        self.costs = torch.nn.ModuleList(MeanMetric() for _ in self.tasks)
+        self.examples: dict[str, Tensor] = {}
+        """First picture of each task in the last validation: degraded, restored and clean, ``(3, 3, H, W)``."""
+        self.routes: dict[str, list[Tensor]] = defaultdict(list)
+        """Experts chosen for each picture of a task in the last validation, each ``(blocks, k)``."""
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         """Loss of one batch: L1, its spectrum, and the balance of the experts."""
         weights = self.recipe.loss
-        restored, decisions = self.network.restore_with_routing(batch.degraded, self._routing_noise(len(batch.clean)))
+        noise = self._routing_noise(len(batch.clean), batch_idx)
+        restored, decisions = self.network.restore_with_routing(batch.degraded, noise)
+        restored = restored.float()
         l1 = l1_loss(restored, batch.clean)
         fft = spectral_l1_loss(restored, batch.clean)
-        balance = torch.stack([decision.balance_loss for decision in decisions]).mean()
+        balance = self._balance(decisions, noise)
         loss = l1 + weights.fft * fft + weights.balance * balance
         self.log_dict({"loss/total": loss, "loss/l1": l1, "loss/fft": fft, "loss/balance": balance}, on_epoch=False)
         return loss
 
-    def _routing_noise(self, images: int) -> Tensor:
-        """Noise that depends on the seed and the step alone, so that a resumed run goes on as if never stopped."""
-        config = self.network.config
-        generator = sample_generator(self.recipe.seed, "routing", self.global_step, self.global_rank)
-        noise = torch.randn(sum(config.decoder_blocks), images, config.experts, generator=generator)
-        return noise.to(self.device)
+    def _routing_noise(self, images: int, batch_idx: int) -> Tensor:
+        """Noise ``(blocks, B, n)`` that depends on seed and step alone: a resumed run goes on as if never stopped.
+
+        Several processes draw the noise of the joint batch and take their share of it, in the order in which the
+        loader deals out the samples, so that they compute what one process with the joint batch would.
+        """
+        config, world = self.network.config, self.trainer.world_size
+        part = batch_idx % self.recipe.accumulate
+        generator = sample_generator(self.recipe.seed, "routing", self.global_step, part)
+        noise = torch.randn(sum(config.decoder_blocks), images * world, config.experts, generator=generator)
+        return noise[:, self.global_rank :: world].to(self.device)
+
+    def _balance(self, decisions: Sequence[RoutingDecision], noise: Tensor) -> Tensor:
+        """Mean balance loss of the routers over the batches of all processes.
+
+        It is a ratio of batch statistics, so the mean of the processes' own values would be another loss.
+        """
+        if self.trainer.world_size == 1:
+            return torch.stack([decision.balance_loss for decision in decisions]).mean()
+        own = torch.stack([decision.logits.float() for decision in decisions])
+        logits: Any = self.all_gather(own, sync_grads=True)
+        noises: Any = self.all_gather(noise)
+        losses = [
+            router.balance_loss(block.flatten(0, 1), (block + draws * router.noise_std).flatten(0, 1))
+            for router, block, draws in zip(self.network.routers(), logits.unbind(1), noises.unbind(1), strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the pictures and routes of the last validation."""
+        self.examples.clear()
+        self.routes.clear()
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
-        """Collect the PSNR of each picture under its task."""
-        scores = psnr_db(self.network(batch.degraded).clamp(0, 1), batch.clean).clamp_max(60.0)
-        for task, score in zip(batch.task.tolist(), scores, strict=True):
-            metric: Any = self.scores[task]
-            metric.update(score)
+        """Collect the PSNR of each picture under its task, and the routes taken."""
+        restored, decisions = self.network.restore_with_routing(batch.degraded)
+        restored = restored.float().clamp(0, 1)
+        scores = psnr_db(restored, batch.clean).clamp_max(60.0)
+        chosen = torch.stack([decision.experts for decision in decisions])
+        cost = torch.stack(
+            [r.complexity[experts].sum(-1) for r, experts in zip(self.network.routers(), chosen, strict=True)]
+        ).mean(dim=0)
+        for number, task in enumerate(batch.task.tolist()):
+            metrics: Any = (self.scores[task], self.costs[task])
+            metrics[0].update(scores[number])
+            metrics[1].update(cost[number])
+            name = self.tasks[task]
+            self.routes[name].append(chosen[:, number].cpu())
+            if name not in self.examples:
+                views = (batch.degraded[number], restored[number], batch.clean[number])
+                self.examples[name] = torch.stack(views).cpu()
 
     def on_validation_epoch_end(self) -> None:
         """Report the mean of each task and of all tasks."""
-        means: list[Tensor] = []
-        for task, metric in zip(self.tasks, self.scores, strict=True):
-            collected: Any = metric
-            means.append(collected.compute())
-            self.log(f"val/psnr_db/{task}", means[-1])
-            collected.reset()
-        self.log("val/psnr_db", torch.stack(means).mean())
+        for label, metrics in (("psnr_db", self.scores), ("route_cost", self.costs)):
+            means: list[Tensor] = []
+            for task, metric in zip(self.tasks, metrics, strict=True):
+                collected: Any = metric
+                means.append(collected.compute())  # over all processes
+                self.log(f"val/{label}/{task}", means[-1], sync_dist=True)
+                collected.reset()
+            self.log(f"val/{label}", torch.stack(means).mean(), sync_dist=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; the schedule callback sets its learning rate at each step."""
         config = self.recipe.optimizer
         trained = [p for p in self.network.parameters() if p.requires_grad]
+        # Lightning cannot clip the gradients of a fused optimiser that also undoes the scaling of mixed precision.
+        fused = self.recipe.precision == "float32" or config.clip_norm is None
         return torch.optim.AdamW(
-            trained, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+            trained, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=fused
         )
+
+    def compile_blocks(self) -> None:
+        """Let ``torch.compile`` work on what repeats.
+
+        The blocks' parts one by one, not the network: which expert works on how many images changes with each batch,
+        and a graph of the whole would be made anew each time.
+        """
+        for part in self.network.modules():
+            if isinstance(part, (MDTA, CrossMDTA, GDFN)):
+                part.compile()
+            elif isinstance(part, Expert):
+                part.compile(dynamic=True)

@@ -1,33 +1,36 @@
-"""From a recipe and a folder of photographs to a trained model folder."""
+"""From a recipe and a folder of pictures to a trained model folder."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
 import yaml
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.data import DataLoader
 
-from moceir.config import ModelConfig, Recipe, load_recipe
-from moceir.data.mixtures import MixedPairs, ValidationPairs, photographs_source, split_sources
-from moceir.data.photographs import Photographs
-from moceir.data.synthesis import Sample
+from moceir.config import ModelConfig
 from moceir.errors import ConfigError, WeightsError
+from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
+from moceir.recipe import Recipe, load_recipe
+from moceir.training.callbacks import EpochLine, FiniteGradients, ValidationView
+from moceir.training.checkpoints import DurableCheckpointIO
+from moceir.training.data import Pairs
 from moceir.training.module import RestorationModule
-from moceir.training.schedule import ScheduleCallback, stage_at
+from moceir.training.schedule import ScheduleCallback
 from moceir.weights import ModelFile, load, save
 
 RECIPE_FILE = "recipe.yaml"
 """The resolved recipe, written into every run folder."""
+PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+"""Our names of the types to Lightning's."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class TrainOptions:
     """What may differ between two machines that run the same recipe."""
 
     data: Path
-    """Folder of clean photographs, searched recursively, or a pack of it."""
+    """Folder of clean photographs, searched recursively, or the root of the recipe's sources; or a pack of either."""
     output: Path
     """Run folder: recipe, checkpoints, TensorBoard logs, and the model in ``best``."""
     resume: bool = False
@@ -49,90 +52,14 @@ class TrainOptions:
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``mps``."""
     processes: int = 1
-    """Data-parallel processes that share each batch: devices of the kind, or groups of CPU cores."""
+    """Data-parallel processes on each machine that share a batch: devices of the kind, or groups of CPU cores."""
+    nodes: int = 1
+    """Machines that share a batch; each starts the same command (torchrun and SLURM tell them of each other)."""
 
-
-class Pairs(L.LightningDataModule):
-    """Loaders for training (a new stretch of samples each epoch) and validation (always the same)."""
-
-    def __init__(self, recipe: Recipe, schedule: ScheduleCallback, options: TrainOptions) -> None:
-        super().__init__()
-        self.recipe = recipe
-        self.schedule = schedule
-        self.workers = options.workers
-        self.processes = options.processes
-        sources = [photographs_source(options.data, text, weight) for text, weight in recipe.tasks.items()]
-        self.sources, self.held_out = split_sources(sources, recipe.validation.share)
-        self.photographs = Photographs()
-
-    def setup(self, stage: str) -> None:
-        """Decode the photographs before loader processes are forked."""
-        self.photographs.preload(path for source in (*self.held_out, *self.sources) for path in source.paths)
-
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """The samples of the current epoch, at the patch size that the progress asks for."""
-        trainer: Any = self.trainer
-        step = int(trainer.global_step)
-        stage = stage_at(self.recipe.stages, self.schedule.progress(step))
-        steps = min(self.recipe.epoch_steps, max(self.recipe.steps - step, 1))
-        pairs = MixedPairs(
-            self.sources,
-            self.photographs,
-            self.recipe.augment,
-            by="weight",
-            patch_px=stage.patch_px,
-            # Numbers of different epochs must never meet, whatever the batch sizes of the stages were.
-            first=step * max(s.batch for s in self.recipe.stages),
-            count=steps * stage.batch,
-            seed=self.recipe.seed,
-        )
-        return DataLoader(
-            pairs,
-            batch_size=stage.batch // self.processes,
-            num_workers=self.workers,
-            prefetch_factor=4 if self.workers else None,
-        )
-
-    def val_dataloader(self) -> DataLoader[Sample]:
-        """The fixed validation pairs."""
-        settings = self.recipe.validation
-        pairs = ValidationPairs(
-            self.held_out, self.photographs, patch_px=settings.patch_px, most=settings.most, seed=self.recipe.seed
-        )
-        return DataLoader(pairs, batch_size=1, num_workers=self.workers)
-
-
-class EpochLine(L.Callback):
-    """One line per validation, so that a log file tells the story without a progress bar."""
-
-    def __init__(self, schedule: ScheduleCallback) -> None:
-        self.schedule = schedule
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Print step, time, loss and the scores."""
-        if not trainer.is_global_zero:
-            return
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        tasks = " ".join(
-            f"{name.removeprefix('val/psnr_db/')} {value:.2f}"
-            for name, value in values.items()
-            if name.startswith("val/psnr_db/")
-        )
-        print(  # noqa: T201 - this is the command's output
-            f"step {trainer.global_step} {self.schedule.seconds:.0f}s progress "
-            f"{self.schedule.progress(trainer.global_step):.1%} loss {values.get('loss/total', float('nan')):.4f} "
-            f"val {values.get('val/psnr_db', float('nan')):.3f} dB | {tasks}",
-            flush=True,
-        )
-
-
-def network_config(recipe: Recipe) -> ModelConfig:
-    """The shape that a recipe's ``model`` stands for.
-
-    Raises:
-        ConfigError: If it names an unknown preset.
-    """
-    return preset(recipe.model) if isinstance(recipe.model, str) else recipe.model
+    @property
+    def world(self) -> int:
+        """Data-parallel processes in all."""
+        return self.processes * self.nodes
 
 
 def train(recipe: Recipe, options: TrainOptions) -> Path:
@@ -143,63 +70,71 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
         options: Where and on what.
 
     Returns:
-        The folder of the best model by validation PSNR.
+        The folder of the best model by validation PSNR, or of the last one if the recipe has no validation.
 
     Raises:
-        ConfigError: If the run folder holds another run, or nothing to resume.
-        DataError: If the photographs are missing, too few or damaged.
-        WeightsError: If the starting weights do not fit the recipe's network.
+        ConfigError: If the run folder holds another run or nothing to resume, or the settings do not fit the machine.
+        DataError: If the pictures are missing, too few or damaged.
+        TrainingError: If the loss or its gradient is no longer a number.
+        WeightsError: If the starting weights are missing or do not fit the recipe's network.
     """
-    config = network_config(recipe)
-    uneven = [stage.batch for stage in recipe.stages if stage.batch % options.processes]
-    if uneven:
-        msg = f"a batch of {uneven[0]} cannot be shared by {options.processes} processes; choose a divisor of it"
-        raise ConfigError(msg)
-    if options.processes > 1 and torch.get_num_threads() > 1:
-        # One thread per process and core beats many threads in one process: small layers do not wait for each other.
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.processes))
+    _check_options(recipe, options)
+    started = load(options.start) if options.start is not None else None
+    config = _network_config(recipe, started)
+    pairs = Pairs(recipe, options.data, workers=options.workers, processes=options.world)
+    recipe, steps = recipe.resolved(pairs.pictures)
     last = _prepare_folder(recipe, options)
     L.seed_everything(recipe.seed, workers=True, verbose=False)
-    module = RestorationModule(recipe, config)
-    if options.start is not None and last is None:
-        started = load(options.start)
-        if started.config != config:
-            msg = f"the weights '{options.start}' belong to another network than the recipe's model; change one of them"
-            raise WeightsError(msg)
+    module = RestorationModule(recipe, config, pairs.names)
+    if started is not None and last is None:
         module.network.load_state_dict(started.state_dict())
-    schedule = ScheduleCallback(recipe.optimizer, recipe.steps, options.max_seconds)
+    if recipe.compile:
+        module.compile_blocks()
+    schedule = ScheduleCallback(recipe.optimizer, steps, options.max_seconds)
+    pairs.follow(schedule)
+    validated = recipe.validation.share > 0
     checkpoints = ModelCheckpoint(
         options.output / "checkpoints",
-        "best-{step}",
-        monitor="val/psnr_db",
+        "best-{step}" if validated else "{step}",
+        monitor="val/psnr_db" if validated else None,
         mode="max",
         save_last=True,
-        save_on_train_epoch_end=False,  # but after validation, when there is a score
+        save_on_train_epoch_end=not validated,  # else after validation, when there is a score
     )
-    callbacks: list[L.Callback] = [schedule, checkpoints, EpochLine(schedule)]
+    callbacks: list[L.Callback] = [schedule, checkpoints, EpochLine(schedule), ValidationView()]
+    callbacks.append(FiniteGradients(patience=20 if recipe.precision == "float16" else 0))
+    if recipe.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it advertises
     interactive = sys.stderr.isatty()
     if interactive:
         callbacks.append(RichProgressBar())
     trainer = L.Trainer(
         accelerator={"cuda": "gpu"}.get(options.device, options.device),
         devices=options.processes,
+        num_nodes=options.nodes,
         # An expert that no image of the batch chose has no gradient in this step.
-        strategy="ddp_find_unused_parameters_true" if options.processes > 1 else "auto",
-        max_steps=recipe.steps,
+        strategy="ddp_find_unused_parameters_true" if options.world > 1 else "auto",
+        precision=PRECISIONS[recipe.precision],  # pyright: ignore[reportArgumentType] - a Literal of all its names
+        max_steps=steps,
+        accumulate_grad_batches=recipe.accumulate,
         gradient_clip_val=recipe.optimizer.clip_norm,
         callbacks=callbacks,
+        plugins=[DurableCheckpointIO()],
         logger=TensorBoardLogger(options.output, name="logs", version=""),
+        use_distributed_sampler=False,  # ours does not shuffle: samples are random by number
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
+        limit_val_batches=None if validated else 0,
         log_every_n_steps=min(20, recipe.epoch_steps),
         enable_progress_bar=interactive,
         enable_model_summary=False,
     )
     began = time.time()
-    trainer.fit(module, Pairs(recipe, schedule, options), ckpt_path=last)
-    best = module
+    trainer.fit(module, pairs, ckpt_path=last)
+    network = module.network
     if checkpoints.best_model_path:
-        best = RestorationModule.load_from_checkpoint(checkpoints.best_model_path, recipe=recipe, config=config)
+        network = _network_of(Path(checkpoints.best_model_path), config)
     score = checkpoints.best_model_score
     description = ModelFile(
         model=config,
@@ -208,14 +143,53 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
             "seconds": round(schedule.seconds),
             "steps": trainer.global_step,
             "device": str(trainer.strategy.root_device),
+            "processes": options.world,
             "start": options.start,
         },
         training=recipe.model_dump(mode="json"),
         results={} if score is None else {"validation_psnr_db": round(float(score), 3)},
     )
     if trainer.is_global_zero:
-        save(best.network, options.output / "best", description)
+        save(network, options.output / "best", description)
     return options.output / "best"
+
+
+def _check_options(recipe: Recipe, options: TrainOptions) -> None:
+    """Refuse what does not fit the machine, and share its cores among the processes."""
+    parts = options.world * recipe.accumulate
+    uneven = [stage.batch for stage in recipe.stages if stage.batch % parts]
+    if uneven:
+        cut = f" of {recipe.accumulate} parts" if recipe.accumulate > 1 else ""
+        msg = f"a batch of {uneven[0]} cannot be shared by {options.world} processes{cut}; choose a divisor of it"
+        raise ConfigError(msg)
+    on_cpu = options.device == "cpu" or (options.device == "auto" and not torch.cuda.is_available())
+    if recipe.precision == "float16" and on_cpu:
+        raise ConfigError("float16 cannot be trained on a CPU; set precision to float32 or bfloat16")
+    if options.processes > 1 and torch.get_num_threads() > 1:
+        # One thread per process and core beats many threads in one process: small layers do not wait for each other.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.processes))
+
+
+def _network_config(recipe: Recipe, started: MoCEIR | None) -> ModelConfig:
+    """The shape of the network, which the recipe or the weights to start from know."""
+    if recipe.model is None:
+        if started is None:
+            raise ConfigError("the recipe names no model; name one, or give weights to start from with --start")
+        return started.config
+    config = preset(recipe.model) if isinstance(recipe.model, str) else recipe.model
+    if started is not None and started.config != config:
+        msg = "the weights to start from belong to another network than the recipe's model; leave model out of it"
+        raise WeightsError(msg)
+    return config
+
+
+def _network_of(checkpoint: Path, config: ModelConfig) -> MoCEIR:
+    """The network in a checkpoint of this run, averaged weights if the run averages them."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    network = MoCEIR(config)
+    prefix = "network."
+    network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+    return network
 
 
 def _prepare_folder(recipe: Recipe, options: TrainOptions) -> Path | None:
@@ -232,7 +206,7 @@ def _prepare_folder(recipe: Recipe, options: TrainOptions) -> Path | None:
     if not last.exists():
         msg = f"{options.output} holds no checkpoint to resume from; start without --resume"
         raise ConfigError(msg)
-    if load_recipe(saved) != recipe:
+    if load_recipe(saved).model_dump_json() != recipe.model_dump_json():  # the order of tasks counts too
         msg = f"the recipe differs from the one this run began with; resume with {saved}"
         raise ConfigError(msg)
     return last

@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 
-from moceir.config import OptimizerConfig, StageConfig
+from moceir.recipe import OptimizerConfig, StageConfig
 
 
 def learning_rate(config: OptimizerConfig, progress: float) -> float:
@@ -23,7 +23,7 @@ def learning_rate(config: OptimizerConfig, progress: float) -> float:
     """
     if progress < config.warmup_share:
         return config.lr * (0.01 + 0.99 * progress / config.warmup_share)
-    decay = (progress - config.warmup_share) / (1 - config.warmup_share)
+    decay = (progress - config.warmup_share) / (config.decay_span - config.warmup_share)
     return config.final_lr + (config.lr - config.final_lr) * 0.5 * (1 + math.cos(math.pi * min(decay, 1.0)))
 
 

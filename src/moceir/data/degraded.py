@@ -1,0 +1,158 @@
+"""Degraded test sets: each picture's degradation drawn from a seed and its name, described, and repeatable.
+
+A folder of degraded pictures holds a file of descriptions, a line of JSON for each picture: what was done to it with
+which parameters, and the seed of what cannot be a number (noise samples, where the drops fall).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from moceir import image_io
+from moceir.config import StrictModel, describe_validation_error
+from moceir.data.synthesis import sample_generator
+from moceir.degradations import Composite, Spec, Step, degrade, flatten
+from moceir.errors import DataError
+from moceir.files import whole_file
+
+DESCRIPTIONS = "degradations.jsonl"
+"""Name of the file of descriptions in a folder of degraded pictures."""
+
+
+class Description(StrictModel):
+    """All that a degraded picture was made from, the clean picture and its depth map aside."""
+
+    file: str
+    """The degraded picture, relative to the folder of the description, with ``/`` between folders."""
+    seed: int
+    """Seed; together with the name (``file`` without its suffix) it decides everything random."""
+    degradation: str
+    """What was asked for, as text for ``moceir.degradations.parse``."""
+    depth_map: bool = False
+    """Whether haze followed a given depth map."""
+    steps: tuple[Step, ...]
+    """The drawn parameters, first to last."""
+
+    @property
+    def name(self) -> str:
+        """``file`` without its suffix."""
+        return name_of(self.file)
+
+
+def name_of(place: str | PurePosixPath) -> str:
+    """What pictures, depth maps and descriptions are matched by: the relative place without the suffix."""
+    return PurePosixPath(place).with_suffix("").as_posix()
+
+
+def draw_description(spec: Spec, seed: int, file: str, *, depth_map: bool = False) -> Description:
+    """Draw the parameters of one picture.
+
+    Args:
+        spec: What to draw from.
+        seed: Seed of the test set.
+        file: Place of the degraded picture in the test set; its suffix changes nothing.
+        depth_map: Whether a depth map will be given.
+    """
+    drawn = spec.draw(sample_generator(seed, "degrade", "parameters", name_of(file)))
+    return Description(file=file, seed=seed, degradation=str(spec), depth_map=depth_map, steps=flatten([drawn]))
+
+
+def degrade_picture(
+    picture: image_io.Picture, description: Description, depth: Tensor | None = None
+) -> image_io.Picture:
+    """Do what a description says; the result is the same each time.
+
+    Args:
+        picture: The clean picture.
+        description: What is done.
+        depth: Depth map ``(1, 1, H, W)`` if the description asks for one, see ``read_depth``.
+
+    Returns:
+        The degraded picture, with the bit depth, alpha and metadata of the clean one. A grey picture stays grey: it is
+        the green channel, in which there is neither the colour cast nor a mean that would weaken the noise.
+    """
+    kind, top = picture.rgb.dtype, float(np.iinfo(picture.rgb.dtype).max)
+    clean = torch.from_numpy(picture.rgb.astype(np.float32) / np.float32(top)).permute(2, 0, 1)[None]
+    generator = sample_generator(description.seed, "degrade", "fields", description.name)
+    made = degrade(clean, Composite(steps=description.steps), generator, depth)[0]
+    if picture.grey:
+        made = made[1:2].expand(3, -1, -1)
+    levels = np.rint(made.permute(1, 2, 0).numpy() * top).astype(kind)
+    return dataclasses.replace(picture, rgb=levels)
+
+
+def read_depth(folder: Path, name: str, size: tuple[int, int]) -> Tensor:
+    """Read the depth map of a picture: a grey picture of 8 or 16 bits, brighter where the scene is farther.
+
+    Args:
+        folder: Folder of depth maps.
+        name: Name of the picture, see ``name_of``; the map may have any picture suffix.
+        size: Height and width of the picture.
+
+    Returns:
+        ``(1, 1, H, W)`` in [0, 1], scaled so that the farthest point has depth 1.
+
+    Raises:
+        DataError: If there is no map or several, or it is in colour or of another size.
+        ImageError: If it cannot be read.
+    """
+    place = folder / name
+    beside = sorted(place.parent.iterdir()) if place.parent.is_dir() else []
+    found = [p for p in beside if p.stem == place.name and p.suffix.lower() in image_io.SUFFIXES]
+    if len(found) != 1:
+        have = " and ".join(p.name for p in found) or "none"
+        raise DataError(f"expected one depth map named {place.name} in {place.parent}, found {have}")
+    rgb = image_io.read(found[0]).rgb
+    if rgb.shape[:2] != size:
+        raise DataError(
+            f"the depth map {found[0]} has {rgb.shape[1]}x{rgb.shape[0]} pixels, its picture {size[1]}x{size[0]}; "
+            "scale the map to the size of the picture"
+        )
+    if (rgb != rgb[..., :1]).any():
+        raise DataError(f"the depth map {found[0]} is in colour; expected a grey picture, brighter where it is farther")
+    plane = torch.from_numpy(rgb[..., 0].astype(np.float32))
+    return (plane / plane.max().clamp(min=1))[None, None]
+
+
+def read_descriptions(path: Path) -> dict[str, Description]:
+    """Read a file of descriptions.
+
+    Returns:
+        The descriptions by the name of their picture.
+
+    Raises:
+        DataError: If the file cannot be read, a line is no description, or two have one name.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); give a {DESCRIPTIONS} that moceir degrade wrote") from error
+    found: dict[str, Description] = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            description = Description.model_validate_json(line)
+        except ValidationError as error:
+            reason = describe_validation_error(error, Description)
+            raise DataError(f"line {number} of {path} is no description: {reason}; mend or remove it") from error
+        if description.name in found:
+            raise DataError(f"line {number} of {path} describes {description.name} again; remove one of the two")
+        found[description.name] = description
+    return found
+
+
+def write_descriptions(path: Path, descriptions: Iterable[Description]) -> None:
+    """Write a file of descriptions, sorted by the names of the pictures.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    ordered = sorted(descriptions, key=lambda description: description.name)
+    with whole_file(path) as part:
+        part.write_text("".join(description.model_dump_json() + "\n" for description in ordered), encoding="utf-8")

@@ -1,0 +1,157 @@
+"""Several degradations of one picture, one after the other: drawn records, and the names of published mixtures."""
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from typing import Annotated, Any, Self, cast
+
+import pydantic
+import torch
+from torch import Tensor
+
+from moceir.degradations.base import Degradation, chance, choice, uniform
+from moceir.degradations.blur import Blur
+from moceir.degradations.clean import Clean
+from moceir.degradations.haze import Haze
+from moceir.degradations.jpeg import Jpeg
+from moceir.degradations.low_light import LowLight
+from moceir.degradations.noise import Noise, PoissonGaussian
+from moceir.degradations.rain import Rain
+from moceir.degradations.resize import Resize
+from moceir.degradations.snow import Snow
+
+SINGLE: dict[str, type[Degradation]] = {
+    "noise": Noise,
+    "poisson_gaussian": PoissonGaussian,
+    "rain": Rain,
+    "haze": Haze,
+    "blur": Blur,
+    "low_light": LowLight,
+    "jpeg": Jpeg,
+    "resize": Resize,
+    "snow": Snow,
+    "clean": Clean,
+}
+"""What composites are made of."""
+
+# Haze as bright as by day would hide that the picture is dark.
+_DUSK_HAZE = "haze:airlight=0.5"
+
+CDD11: dict[str, str] = {
+    "low": "low_light",
+    "haze": "haze",
+    "rain": "rain",
+    "snow": "snow",
+    "low_haze": f"low_light+{_DUSK_HAZE}",
+    "low_rain": "low_light+rain",
+    "low_snow": "low_light+snow",
+    "haze_rain": "haze+rain",
+    "haze_snow": "haze+snow",
+    "low_haze_rain": f"low_light+{_DUSK_HAZE}+rain",
+    "low_haze_snow": f"low_light+{_DUSK_HAZE}+snow",
+}
+"""The eleven of CDD-11 (Guo et al. 2024, OneRestore) by the names of its folders, as text for `parse`."""
+
+
+def describe(record: Degradation) -> dict[str, Any]:
+    """Write the drawn parameters of a single degradation as JSON-able data, its name first."""
+    name = next(name for name, kind in SINGLE.items() if kind is type(record))
+    return {"name": name, **record.model_dump()}
+
+
+def from_description(value: object) -> Degradation:
+    """Read what `describe` wrote; the record of a single degradation is returned as it is.
+
+    Raises:
+        ValueError: If it is no description, the name is unknown, or the parameters do not fit; or for a composite.
+    """
+    if isinstance(value, Degradation):
+        if type(value) not in SINGLE.values():
+            raise ValueError(f"a step is a single degradation, not {type(value).__name__}; flatten the steps first")
+        return value
+    content = dict(cast("Mapping[str, object]", value)) if isinstance(value, Mapping) else {}
+    name = content.pop("name", None)
+    if not isinstance(name, str) or name not in SINGLE:
+        raise ValueError(f"{name!r} names no degradation; expected 'name' to be one of {', '.join(SINGLE)}")
+    return SINGLE[name].model_validate(content)
+
+
+Step = Annotated[Degradation, pydantic.PlainValidator(from_description), pydantic.PlainSerializer(describe)]
+"""A single degradation inside another record; in JSON its parameters stand beside its name."""
+
+
+class Composite(Degradation):
+    """Degradations in the order in which they happened. What draws it, a `CompositeSpec`, knows which."""
+
+    steps: tuple[Step, ...]
+    """The records, first to last."""
+
+    @classmethod
+    def _apply_at_depth(
+        cls, images: Tensor, params: Sequence[Self], generator: torch.Generator, depth: Tensor | None
+    ) -> Tensor:
+        for records in zip_longest(*(p.steps for p in params), fillvalue=Clean()):
+            images = apply_each(images, records, generator, depth)
+        return images
+
+
+class Real(Composite):
+    """A photograph with a past: blurred, resized, noisy and compressed in random order, and then once more.
+
+    The second-order model of Real-ESRGAN (Wang et al. 2021) with the shuffled order of BSRGAN (Zhang et al. 2021), and
+    milder than either: the picture keeps its size, and something to restore.
+    """
+
+    @classmethod
+    def draw(cls, generator: torch.Generator) -> Self:
+        """All four kinds in a first round; about half of them, and weaker, in a second one."""
+        steps: list[Degradation] = []
+        for share, strength in ((1.0, 1.0), (0.5, 0.5)):
+            order = torch.randperm(4, generator=generator, device=generator.device).tolist()
+            drawn = _draw_wear(generator, strength)
+            steps += [drawn[i] for i in order if chance(generator, share)]
+        return cls(steps=tuple(steps))
+
+
+def flatten(records: Sequence[Degradation]) -> tuple[Degradation, ...]:
+    """List the single degradations that the records stand for, in order."""
+    return tuple(step for record in records for step in (record.steps if isinstance(record, Composite) else (record,)))
+
+
+def apply_each(
+    images: Tensor, params: Sequence[Degradation], generator: torch.Generator, depth: Tensor | None = None
+) -> Tensor:
+    """Apply to each picture its own record, pictures with the same kind of degradation together.
+
+    Args:
+        images: `(B, 3, H, W)` in [0, 1].
+        params: B records.
+        generator: Source of the random fields, on the device of `images`.
+        depth: Depth maps `(B, 1, H, W)` if known, see `Degradation.apply`.
+
+    Returns:
+        `(B, 3, H, W)` in [0, 1].
+    """
+    degraded = images.clone()
+    for kind in dict.fromkeys(type(p) for p in params):
+        chosen = [i for i, p in enumerate(params) if type(p) is kind]
+        known = None if depth is None else depth[chosen]
+        degraded[chosen] = kind.apply(images[chosen], [params[i] for i in chosen], generator, known)
+    return degraded
+
+
+def _draw_wear(generator: torch.Generator, strength: float) -> tuple[Degradation, ...]:
+    """Draw one of each kind that a photograph meets on its way; `strength` in (0, 1] scales the worst case."""
+    sigma, shot = uniform(generator, 1, 12 * strength), uniform(generator, 0, 2 * strength)
+    return (
+        Blur(
+            kind=choice(generator, ("shake", "motion", "defocus")),
+            size_px=uniform(generator, 1, 1 + 6 * strength),
+            angle_deg=uniform(generator, -90, 90),
+        ),
+        Resize(
+            scale=uniform(generator, 1, 1 + 1.5 * strength),
+            up=choice(generator, ("nearest", "bilinear", "bicubic")),
+        ),
+        PoissonGaussian(sigma_255=sigma, shot=shot),
+        Jpeg(quality=int(uniform(generator, 90 - 55 * strength, 96)), subsample=chance(generator, 0.75)),
+    )

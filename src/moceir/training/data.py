@@ -1,0 +1,108 @@
+"""Loaders for training and validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from moceir.data.mixtures import (
+    MixedPairs,
+    Source,
+    ValidationPairs,
+    epoch_length,
+    pairs_source,
+    photographs_source,
+    set_source,
+    split_sources,
+)
+from moceir.data.photographs import Photographs
+from moceir.data.synthesis import Sample
+from moceir.recipe import Recipe, SourceConfig
+from moceir.training.schedule import ScheduleCallback, stage_at
+
+
+class Pairs(L.LightningDataModule):
+    """Loaders for training (a new stretch of samples each epoch) and validation (always the same)."""
+
+    def __init__(self, recipe: Recipe, data: Path, *, workers: int, processes: int) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.workers = workers
+        self.processes = processes
+        sources = sources_of(recipe, data)
+        self.names = [source.label for source in sources]
+        self.sources, self.held_out = split_sources(sources, recipe.validation.share)
+        self.photographs = Photographs()
+        self.pictures = epoch_length(self.sources) if recipe.sources else len(self.sources[0].files)
+
+    def follow(self, schedule: ScheduleCallback) -> None:
+        """Take patch sizes and the end of the run from this schedule."""
+        self.schedule = schedule
+
+    def setup(self, stage: str) -> None:
+        """Decode the photographs before loader processes are forked."""
+        self.photographs.preload(path for source in (*self.held_out, *self.sources) for path in source.paths)
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """The samples of the current epoch, at the patch size that the progress asks for."""
+        trainer: Any = self.trainer
+        step = int(trainer.global_step)
+        stage = stage_at(self.recipe.stages, self.schedule.progress(step))
+        steps = min(self.recipe.epoch_steps, max(self.schedule.steps - step, 1))
+        pairs = MixedPairs(
+            self.sources,
+            self.photographs,
+            self.recipe.augment,
+            by="repeat" if self.recipe.sources else "weight",
+            patch_px=stage.patch_px,
+            # Numbers of different epochs must never meet, whatever the batch sizes of the stages were.
+            first=step * max(s.batch for s in self.recipe.stages),
+            count=steps * stage.batch,
+            seed=self.recipe.seed,
+        )
+        return self._loader(pairs, stage.batch // (self.processes * self.recipe.accumulate))
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """The fixed validation pairs."""
+        settings = self.recipe.validation
+        pairs = ValidationPairs(
+            self.held_out, self.photographs, patch_px=settings.patch_px, most=settings.most, seed=self.recipe.seed
+        )
+        return self._loader(pairs, 1)
+
+    def _loader(self, pairs: Dataset[Sample], batch: int) -> DataLoader[Sample]:
+        """Deal out samples in turn, so that the processes' batches of a step make up the batch of one process."""
+        trainer: Any = self.trainer
+        dealt: Any = DistributedSampler(pairs, trainer.world_size, trainer.global_rank, shuffle=False)
+        return DataLoader(
+            pairs,
+            batch_size=batch,
+            sampler=dealt if self.processes > 1 else None,
+            num_workers=self.workers,
+            prefetch_factor=4 if self.workers else None,
+        )
+
+
+def sources_of(recipe: Recipe, data: Path) -> list[Source]:
+    """The sources that a recipe names: tasks of one folder of photographs, or sets, pairs and folders below it.
+
+    Raises:
+        ConfigError: If a set or degradation is unknown, or a set and its degradation do not fit.
+        DataError: If pictures are missing, or pairs incomplete.
+    """
+    if recipe.tasks:
+        return [photographs_source(data, text, weight) for text, weight in recipe.tasks.items()]
+    return [_source(config, data) for config in recipe.sources]
+
+
+def _source(config: SourceConfig, data: Path) -> Source:
+    if config.set is not None:
+        return set_source(config.set, data, config.degrade, config.repeat)
+    if config.pairs is not None:
+        degraded, clean = config.pairs
+        return pairs_source(data / degraded, data / clean, config.repeat, degraded.as_posix())
+    folder, degradation = config.photographs or Path(), config.degrade or "clean"
+    return photographs_source(data / folder, degradation, config.repeat, f"{folder.as_posix()}:{degradation}")
