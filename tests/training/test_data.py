@@ -7,20 +7,17 @@ from typing import Any
 
 import pytest
 import yaml
-from layouts import CDD11, build_layout
+from layouts import build_layout
 from support import run, write_picture
 
 from moceir.errors import ConfigError
 from moceir.recipe import Recipe
 from moceir.training.data import Pairs, sources_of
 
-AIO3 = [
-    *({"set": "denoising", "degrade": f"noise:sigma={sigma}", "repeat": 3} for sigma in (15, 25, 50)),
-    {"set": "rain100l-train", "repeat": 120},
-    {"set": "reside-ots"},
-]
-AIO5 = [*AIO3, {"set": "gopro-train", "repeat": 5}, {"set": "lolv1-train", "repeat": 20}]
-COMPOSITES = [{"set": f"cdd11-train-{folder}"} for folder in CDD11]
+RECIPES = Path(__file__).parents[2] / "recipes"
+AIO3, AIO5, COMPOSITES = (
+    yaml.safe_load((RECIPES / f"{name}.yaml").read_text())["sources"] for name in ("aio3", "aio5", "cdd11")
+)
 
 
 def content(sources: list[dict[str, Any]]) -> dict[str, Any]:
