@@ -277,9 +277,7 @@ class Straightforward(nn.Module):
         """Restore ``(B, 3, H, W)`` in [0, 1]."""
         return self.restore_with_routing(images)[0]
 
-    def restore_with_routing(
-        self, images: Tensor, noise: Tensor | None = None
-    ) -> tuple[Tensor, list[RoutingDecision]]:
+    def restore_with_routing(self, images: Tensor, noise: Tensor | None = None) -> tuple[Tensor, list[RoutingDecision]]:
         """Restore ``(B, 3, H, W)`` in [0, 1]; the noise ``(decoder blocks, B, experts)`` is for training."""
         padded = pad_to_multiple(images, SIZE_MULTIPLE)
         block_noise = iter([None] * sum(self.config.decoder_blocks) if noise is None else noise)

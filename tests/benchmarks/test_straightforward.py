@@ -55,7 +55,5 @@ def test_same_gradients_of_a_training_step(nano: MoCEIR, height: int, width: int
 
 def test_a_training_step_in_single_precision(nano: MoCEIR) -> None:
     degraded, noise = images(2, 64, 64), torch.zeros(3, 2, 4)
-    ours, theirs = (
-        model.restore_with_routing(degraded, noise)[0] for model in (nano.train(), twin_of(nano.train()))
-    )
+    ours, theirs = (model.restore_with_routing(degraded, noise)[0] for model in (nano.train(), twin_of(nano.train())))
     torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
