@@ -223,10 +223,10 @@ def _cpu_peak_bytes(subject: Subject, width: int, height: int, experts: Experts,
     restorer.restore(sample_picture(8, 8))  # what the libraries set up once is not the picture's
     # As the commands do, but after loading, so that nothing which loading freed can be used again unseen.
     keep_freed_memory()
-    return _peak_growth_bytes(lambda: restorer.restore(picture))
+    return peak_growth_bytes(lambda: restorer.restore(picture))
 
 
-def _peak_growth_bytes(act: Callable[[], object]) -> int | None:
+def peak_growth_bytes(act: Callable[[], object]) -> int | None:
     """How far a call raises this process's memory above where it stood, at most; None where the system cannot tell.
 
     Where the high-water mark cannot be set back (outside Linux), what loading needed for a moment hides as much of it.

@@ -43,3 +43,15 @@ def test_training(tmp_path: Path) -> None:
     assert content["loader"][0]["pairs_per_s"] > 0
     assert [row["task"] for row in content["synthesis"]][:2] == ["mixture", "noise"]
     assert all(row["one_by_one"] > 0 and row["batches_cpu"] > 0 for row in content["synthesis"])
+
+
+@pytest.mark.slow
+def test_inference(tmp_path: Path) -> None:
+    options = ("--preset", "nano", "--size", "80x56", "--threads", "1", "--repeat", "1")
+    rows = run_script("inference.py", tmp_path / "inference.json", *options)["rows"]
+    assert [row["network"] for row in rows] == ["package", "straightforward"]
+    for row in rows:
+        assert (row["width"], row["height"], row["threads"]) == (80, 56, 1)
+        assert row["gflops"] == pytest.approx(2 * row["gmacs"] / row["seconds"])
+        assert 0 < row["share_of_gemm"] < 1
+        assert row["speed_up"] == pytest.approx(rows[1]["seconds"] / row["seconds"])
