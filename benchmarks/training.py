@@ -120,6 +120,8 @@ def main() -> None:
         options.recipe,
         [f"model={options.preset}", f"stages=[{{share: 1, patch_px: {options.patch}, batch: {options.batch}}}]"],
     )
+    if not recipe.tasks:
+        parser.error(f"{options.recipe} has sources of its own; give a recipe with tasks")
     results: dict[str, Any] = describe_machine(options.device, options.threads)
     results |= {key: getattr(options, key) for key in ("preset", "patch", "batch", "blocks", "steps", "samples")}
     print(", ".join(f"{key} {value}" for key, value in results.items() if value is not None), end="\n\n")

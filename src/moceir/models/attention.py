@@ -39,7 +39,9 @@ class ChannelCosines(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - made static by torch, not typed so
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Gradients of ``q`` and ``k``: along the other one, less the part along itself, which changes no angle."""
         q, k, q_norm, k_norm, cosines = ctx.saved_tensors
         (grad,) = grads
