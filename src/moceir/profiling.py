@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
+import platform
 import statistics
 import sys
 import time
@@ -86,6 +88,36 @@ class Profile:
     peak_memory_mib: float | None
 
 
+def describe_machine(device: str = "auto", threads: int | None = None) -> dict[str, str | int | None]:
+    """What a measured time must be read beside: processor, cores, threads, device and the version of torch.
+
+    Args:
+        device: As for `Restorer`.
+        threads: Of torch on the processor, if not those it has now.
+
+    Raises:
+        ConfigError: If the device is unknown or not there.
+    """
+    chosen = choose_device(device)
+    return {
+        "machine": platform.machine(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": threads or torch.get_num_threads(),
+        "device": str(chosen),
+        "device_name": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else None,
+        "torch": torch.__version__,
+    }
+
+
+def wait_for(device: torch.device) -> None:
+    """Let a device finish its work, so that the clock can be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def sample_picture(width: int, height: int) -> Tensor:
     """A smooth pattern with Gaussian noise of sigma 25/255: ``(1, 3, height, width)`` in [0, 1], always the same."""
     y, x = torch.linspace(0, 6, height)[:, None], torch.linspace(0, 6, width)
@@ -142,19 +174,21 @@ def _median_seconds(restorer: Restorer, picture: Tensor, repeat: int) -> float:
         restorer.restore(picture)
     seconds: list[float] = []
     for _ in range(repeat):
-        _wait_for(restorer.device)
+        wait_for(restorer.device)
         began = time.perf_counter()
         restorer.restore(picture)
-        _wait_for(restorer.device)
+        wait_for(restorer.device)
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
 
 
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
+def _cpu_name() -> str:
+    """Name of the processor; on Linux Python itself knows only its family."""
+    if (info := Path("/proc/cpuinfo")).exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _peak_mib(restorer: Restorer, subject: Subject, picture: Tensor, experts: Experts) -> float | None:
@@ -189,10 +223,10 @@ def _cpu_peak_bytes(subject: Subject, width: int, height: int, experts: Experts,
     restorer.restore(sample_picture(8, 8))  # what the libraries set up once is not the picture's
     # As the commands do, but after loading, so that nothing which loading freed can be used again unseen.
     keep_freed_memory()
-    return _peak_growth_bytes(lambda: restorer.restore(picture))
+    return peak_growth_bytes(lambda: restorer.restore(picture))
 
 
-def _peak_growth_bytes(act: Callable[[], object]) -> int | None:
+def peak_growth_bytes(act: Callable[[], object]) -> int | None:
     """How far a call raises this process's memory above where it stood, at most; None where the system cannot tell.
 
     Where the high-water mark cannot be set back (outside Linux), what loading needed for a moment hides as much of it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ def test_every_route_is_measured(tmp_path: Path) -> None:
     assert torch.get_num_threads() == threads
     content = json.loads(out.read_text())
     assert (content["device"], content["threads"], content["repeat"]) == ("cpu", 1, 1)
+    assert content["cpu"]
+    assert content["cores"] == os.cpu_count()
     rows = {row["route"]: row for row in content["rows"]}
     assert list(rows) == ["cheapest", "dearest", "taken"]
     cost = network_cost(preset("nano"), 60, 100)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moceir.models.attention import MDTA, CrossMDTA, channel_attention
+from moceir.models.attention import MDTA, ChannelCosines, CrossMDTA, channel_attention
 from moceir.models.experts import Expert, WindowFFTAttention, window_convolution
 from moceir.models.layers import GDFN, ChannelLayerNorm, Downsample, Upsample, conv1x1, pad_to_multiple
 
@@ -205,3 +206,22 @@ def test_biases_of_an_expert_are_where_the_published_layout_has_them() -> None:
     biased = {key.removesuffix(".bias") for key, _ in attention.named_parameters() if key.endswith(".bias")}
     assert biased == {"q_depthwise", "kv_depthwise", "norm", "out"}
     assert not [key for key, _ in Expert(8, 2, 4).named_parameters() if key in {"reduce.bias", "expand.bias"}]
+
+
+def test_channel_cosines_and_their_gradients_are_those_of_the_formula() -> None:
+    q, k = torch.randn(2, 2, 12, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    q, k = q.requires_grad_(), k.requires_grad_()
+    expected = F.normalize(q, dim=1).transpose(1, 2) @ F.normalize(k, dim=1)
+    torch.testing.assert_close(ChannelCosines.apply(q, k), expected)
+    assert torch.autograd.gradcheck(ChannelCosines.apply, (q, k))
+
+
+def test_channel_cosines_of_an_empty_channel_are_zero_with_finite_gradients() -> None:
+    q, k = torch.rand(2, 1, 9, 2, generator=torch.Generator().manual_seed(0))
+    q[..., 0] = 0
+    q.requires_grad_()
+    cosines = ChannelCosines.apply(q, k)
+    cosines.sum().backward()
+    assert (cosines[:, 0] == 0).all()
+    assert q.grad is not None
+    assert q.grad.isfinite().all()

@@ -78,21 +78,13 @@ def _cells(result: Profile) -> list[str]:
 
 
 def _write_json(path: Path, results: list[Profile], device: str, threads: int | None, repeat: int) -> None:
-    import platform  # noqa: PLC0415 - keeps --help fast
-    from dataclasses import asdict  # noqa: PLC0415
-
-    import torch  # noqa: PLC0415
+    from dataclasses import asdict  # noqa: PLC0415 - keeps --help fast
 
     from moceir.files import whole_file  # noqa: PLC0415
-    from moceir.restoration import choose_device  # noqa: PLC0415
+    from moceir.profiling import describe_machine  # noqa: PLC0415
 
-    chosen = choose_device(device)
     content = {
-        "machine": platform.machine(),
-        "device": str(chosen),
-        "device_name": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else None,
-        "threads": threads or torch.get_num_threads(),
-        "torch": torch.__version__,
+        **describe_machine(device, threads),
         "repeat": repeat,
         "rows": [asdict(result) for result in results],
     }

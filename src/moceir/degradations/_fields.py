@@ -89,16 +89,27 @@ def splat(y_px: Tensor, x_px: Tensor, weight: Tensor, height: int, width: int) -
     Returns:
         `(H, W)`.
     """
-    plane = weight.new_zeros(height * width)
+    # A rim around the plane, one pixel above and left and two below and right, takes what falls outside: points beyond
+    # it are drawn in to its whole rows and columns, so that all four neighbours of every point exist.
+    stride = width + 3
+    plane = weight.new_zeros((height + 3) * stride)
     parts = math.ceil(len(y_px) / _SPLAT_ROWS) or 1
     for ys, xs, ws in zip(y_px.chunk(parts), x_px.chunk(parts), weight.chunk(parts), strict=True):
-        top, left = ys.floor(), xs.floor()
-        for row, share_y in ((top, top + 1 - ys), (top + 1, ys - top)):
-            for column, share_x in ((left, left + 1 - xs), (left + 1, xs - left)):
-                inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-                index = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
-                plane.index_add_(0, index.flatten(), (ws * share_y * share_x * inside).flatten())
-    return plane.view(height, width)
+        y, x = ys.clamp(-1, height).flatten(), xs.clamp(-1, width).flatten()
+        top, left = y.floor(), x.floor()
+        index = (top.long() + 1) * stride + (left.long() + 1)
+        right = x - left
+        lower = ws.flatten() * (y - top)
+        upper = ws.flatten() - lower
+        lower_right, upper_right = lower * right, upper * right
+        for step, share in (
+            (0, upper - upper_right),
+            (1, upper_right),
+            (stride, lower - lower_right),
+            (stride + 1, lower_right),
+        ):
+            plane[step:].index_add_(0, index, share)
+    return plane.view(height + 3, stride)[1 : height + 1, 1 : width + 1]
 
 
 def stretch(field: Tensor) -> Tensor:
@@ -145,19 +156,25 @@ def guided_filter(guide: Tensor, target: Tensor, radius_share: float = 0.06, eps
     grid = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
     radius = max(1, round(radius_share * max(grid)))
 
-    def mean(plane: Tensor) -> Tensor:
-        # One direction after the other: 2 (2 r + 1) additions per pixel instead of (2 r + 1)^2.
-        rows = F.avg_pool2d(plane, (2 * radius + 1, 1), stride=1, padding=(radius, 0), count_include_pad=False)
-        return F.avg_pool2d(rows, (1, 2 * radius + 1), stride=1, padding=(0, radius), count_include_pad=False)
+    # As products with band matrices: on a grid this small faster than pooling, for all planes at once.
+    rows, columns = _window_means(grid[0], radius, guide), _window_means(grid[1], radius, guide)
+
+    def means(*planes: Tensor) -> Tensor:
+        return rows @ torch.cat(planes, dim=1) @ columns.T
 
     small, wanted = F.adaptive_avg_pool2d(guide, grid), F.adaptive_avg_pool2d(target, grid)
-    mean_small, mean_wanted = mean(small), mean(wanted)
-    slope = (mean(small * wanted) - mean_small * mean_wanted) / (mean(small * small) - mean_small**2 + epsilon)
+    mean_small, mean_wanted, mean_product, mean_square = means(small, wanted, small * wanted, small**2).split(1, dim=1)
+    slope = (mean_product - mean_small * mean_wanted) / (mean_square - mean_small**2 + epsilon)
     offset = mean_wanted - slope * mean_small
-    coefficients = F.interpolate(
-        torch.cat([mean(slope), mean(offset)], dim=1), size=size, mode="bilinear", align_corners=False
-    )
+    coefficients = F.interpolate(means(slope, offset), size=size, mode="bilinear", align_corners=False)
     return coefficients[:, :1] * guide + coefficients[:, 1:]
+
+
+def _window_means(size: int, radius: int, like: Tensor) -> Tensor:
+    """Matrix `(size, size)` that takes a signal to the means of its windows, cut off at the ends."""
+    steps = torch.arange(size, device=like.device)
+    band = ((steps[:, None] - steps).abs() <= radius).to(like.dtype)
+    return band / band.sum(1, keepdim=True)
 
 
 def luma(images: Tensor) -> Tensor:

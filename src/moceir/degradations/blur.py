@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal, Self
 
 import pydantic
@@ -93,12 +94,16 @@ def shake_path(like: Tensor, generator: torch.Generator) -> Tensor:
     """
     kicks = torch.randn(2, _PATH_STEPS, generator=generator, dtype=like.dtype, device=like.device)
     drift = torch.randn(2, 1, generator=generator, dtype=like.dtype, device=like.device)
-    steps = torch.arange(_PATH_STEPS, dtype=like.dtype, device=like.device)
-    # Velocity at step j remembers the kick of step i <= j with weight 0.97^(j - i).
-    memory = (0.97 ** (steps[None, :] - steps[:, None])).triu()
-    path = (kicks @ memory + 4 * drift).cumsum(1)
+    path = (kicks @ _memory(like.dtype, like.device) + 4 * drift).cumsum(1)
     path = path - path.mean(1, keepdim=True)
     return path / torch.hypot(path[0], path[1]).amax().clamp(min=1e-6)
+
+
+@cache
+def _memory(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """How much of the kick of step i is left in the velocity of step j >= i: 0.97^(j - i), `(i, j)`."""
+    steps = torch.arange(_PATH_STEPS, dtype=dtype, device=device)
+    return (0.97 ** (steps[None, :] - steps[:, None])).triu()
 
 
 def _line(angle_deg: float, like: Tensor) -> Tensor:

@@ -131,8 +131,11 @@ def apply_each(
     Returns:
         `(B, 3, H, W)` in [0, 1].
     """
+    kinds = dict.fromkeys(type(p) for p in params)
+    if len(kinds) == 1:
+        return next(iter(kinds)).apply(images, params, generator, depth)
     degraded = images.clone()
-    for kind in dict.fromkeys(type(p) for p in params):
+    for kind in kinds:
         chosen = [i for i, p in enumerate(params) if type(p) is kind]
         known = None if depth is None else depth[chosen]
         degraded[chosen] = kind.apply(images[chosen], [params[i] for i in chosen], generator, known)

@@ -127,6 +127,6 @@ def draw_streaks(
     along = torch.linspace(-1, 1, points, dtype=like.dtype, device=like.device)
     half = length / 2
     # Weight per pixel of length times the step between points; then the peak of a line of this width is 1.
-    weight = brightness * (1 - along**4) * length / points * (sigma * math.sqrt(2 * math.pi))
-    plane = splat(y + along * half * torch.cos(tilt), x + along * half * torch.sin(tilt), weight, height, width)
+    weight = (brightness * length * (sigma * math.sqrt(2 * math.pi) / points)) * (1 - along**4)
+    plane = splat(y + along * (half * torch.cos(tilt)), x + along * (half * torch.sin(tilt)), weight, height, width)
     return gaussian_blur(plane, blur)[border : border + size[0], border : border + size[1]]

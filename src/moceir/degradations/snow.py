@@ -87,4 +87,4 @@ class Snow(Degradation):
         # gives clumps a solid middle and a soft rim.
         mass = 48 * radius**2 / _POINTS
         plane = gaussian_blur(splat(y, x, mass.expand_as(y), tall, wide), blur)
-        return (1 - torch.exp(-plane))[margin : margin + height, margin : margin + width]
+        return 1 - torch.exp(-plane[margin : margin + height, margin : margin + width])

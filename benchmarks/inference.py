@@ -1,0 +1,192 @@
+"""Measure inference beside the straightforward network, and both beside what the processor can do at best.
+
+    python benchmarks/inference.py --preset tiny --preset small --size 256x256 --threads 1 --threads 2 --json out.json
+
+Each network runs in a process of its own: the package with the allocator that ``moceir restore`` sets, the
+straightforward network (``straightforward.py``) with the default one. The processes take turns, picture by picture,
+each with a large matrix product before it: the machine's rate, of which the network's is a share. Weights are random,
+but the same for both, and so are the experts that they choose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from straightforward import Straightforward
+from torch import Tensor
+
+from moceir.allocator import keep_freed_memory
+from moceir.evaluation.report import markdown_table
+from moceir.files import whole_file
+from moceir.models.cost import network_cost
+from moceir.models.presets import preset
+from moceir.profiling import Subject, describe_machine, peak_growth_bytes, sample_picture
+from moceir.restoration import Restorer
+
+NETWORKS = ("package", "straightforward")
+GEMM_SIDE = 2048
+COLUMNS = ("preset", "size", "threads", "network", "seconds", "best", "peak MiB", "GFLOP/s", "of GEMM", "speed-up")
+
+_restore: Callable[[Tensor], object]
+"""In a measuring process: what it measures."""
+
+
+def main() -> None:
+    """Measure each combination, print the table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", action="append", help="repeatable; tiny by default")
+    parser.add_argument("--size", action="append", type=size, help="WIDTHxHEIGHT, repeatable; 256x256 by default")
+    parser.add_argument("--threads", action="append", type=int, help="repeatable; torch's own number by default")
+    parser.add_argument("--repeat", type=int, default=5, help="pictures that the median is taken of")
+    parser.add_argument("--json", type=Path, help="write the results there")
+    options = parser.parse_args()
+
+    threads = options.threads or [torch.get_num_threads()]
+    results: dict[str, Any] = describe_machine("cpu", max(threads)) | {"repeat": options.repeat, "rows": []}
+    print(", ".join(f"{key} {value}" for key, value in results.items() if value), end="\n\n")
+    print("\n".join(markdown_table(COLUMNS, ())))
+    for name in options.preset or ["tiny"]:
+        for width, height in options.size or [(256, 256)]:
+            for count in threads:
+                rows = measure(name, width, height, count, options.repeat)
+                results["rows"] += rows
+                for row in rows:
+                    print(markdown_table(cells(row), ())[0], flush=True)
+    if options.json:
+        with whole_file(options.json) as part:
+            part.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+def size(text: str) -> tuple[int, int]:
+    """Read WIDTHxHEIGHT."""
+    width, height = map(int, text.split("x"))
+    return width, height
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """One row of the table."""
+    memory = "unknown" if row["peak_memory_mib"] is None else f"{row['peak_memory_mib']:.0f}"
+    return [
+        row["preset"],
+        f"{row['width']}x{row['height']}",
+        str(row["threads"]),
+        row["network"],
+        f"{row['seconds']:.3f}",
+        f"{row['seconds_best']:.3f}",
+        memory,
+        f"{row['gflops']:.1f}",
+        f"{row['share_of_gemm']:.0%}",
+        f"{row['speed_up']:.2f}",
+    ]
+
+
+def measure(name: str, width: int, height: int, threads: int, repeat: int) -> list[dict[str, Any]]:
+    """Measure both networks on one picture, in turns.
+
+    Args:
+        name: Of a preset.
+        width: Of the picture, in pixels.
+        height: Likewise.
+        threads: Of each process.
+        repeat: Turns of each network.
+
+    Returns:
+        A row for each network. ``gflops`` are those of convolutions and matrix products, two per multiply-accumulate,
+        on the route that is taken, by the median time; ``share_of_gemm`` is their share of the median rate of a matrix
+        product of 2048x2048 in the same process; ``speed_up`` is against the straightforward network's median.
+    """
+    macs = taken_macs(name, width, height)
+    context = multiprocessing.get_context("spawn")
+    pools = {
+        network: ProcessPoolExecutor(1, context, initializer=prepare, initargs=(network, name, threads))
+        for network in NETWORKS
+    }
+    try:
+        peaks = {network: pool.submit(peak_mib, width, height).result() for network, pool in pools.items()}
+        turns: dict[str, list[tuple[float, float]]] = {network: [] for network in NETWORKS}
+        for _ in range(repeat):
+            for network, pool in pools.items():
+                turns[network].append(pool.submit(take_turn, width, height).result())
+    finally:
+        for pool in pools.values():
+            pool.shutdown()
+    medians = {network: statistics.median(seconds for seconds, _ in done) for network, done in turns.items()}
+    rows: list[dict[str, Any]] = []
+    for network, done in turns.items():
+        gemm = statistics.median(rate for _, rate in done)
+        gflops = 2 * macs / medians[network] / 1e9
+        rows.append(
+            {
+                "preset": name,
+                "width": width,
+                "height": height,
+                "threads": threads,
+                "network": network,
+                "seconds": medians[network],
+                "seconds_best": min(seconds for seconds, _ in done),
+                "peak_memory_mib": peaks[network],
+                "gmacs": macs / 1e9,
+                "gflops": gflops,
+                "gemm_gflops": gemm,
+                "share_of_gemm": gflops / gemm,
+                "speed_up": medians["straightforward"] / medians[network],
+            }
+        )
+    return rows
+
+
+def prepare(network: str, name: str, threads: int) -> None:
+    """In a measuring process: build the network and warm it up."""
+    global _restore
+    torch.set_num_threads(threads)
+    model = Subject(name, untrained=True).load().eval()
+    if network == "package":
+        _restore = Restorer(model, "cpu").restore
+    else:
+        twin = Straightforward(model.config).eval()
+        twin.load_state_dict(model.state_dict())
+        _restore = torch.inference_mode()(twin)
+    _restore(sample_picture(8, 8))
+    if network == "package":
+        keep_freed_memory()  # after loading, so that what it freed does not hide from the measured memory
+
+
+def taken_macs(name: str, width: int, height: int) -> int:
+    """Multiply-accumulates of the experts that the routers choose."""
+    model = Subject(name, untrained=True).load().eval()
+    with torch.inference_mode():
+        decisions = model.restore_with_routing(sample_picture(width, height))[1]
+    return network_cost(preset(name), height, width).macs([d.experts[0].tolist() for d in decisions])
+
+
+def peak_mib(width: int, height: int) -> float | None:
+    """In a measuring process: memory that the first picture needs above the loaded network."""
+    picture = sample_picture(width, height)
+    peak = peak_growth_bytes(lambda: _restore(picture))
+    return None if peak is None else peak / 2**20
+
+
+def take_turn(width: int, height: int) -> tuple[float, float]:
+    """In a measuring process: seconds of one picture, and GFLOP/s of a matrix product beside it."""
+    picture = sample_picture(width, height)
+    square = torch.rand(GEMM_SIDE, GEMM_SIDE)
+    out = torch.empty_like(square)
+    began = time.perf_counter()
+    torch.mm(square, square, out=out)
+    gemm = time.perf_counter() - began
+    began = time.perf_counter()
+    _restore(picture)
+    return time.perf_counter() - began, 2 * GEMM_SIDE**3 / gemm / 1e9
+
+
+if __name__ == "__main__":
+    main()

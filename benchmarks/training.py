@@ -1,0 +1,310 @@
+"""Measure training: images per second, where a step's time goes, and how fast pairs are made.
+
+    python benchmarks/training.py [--photographs FOLDER] [--json training.json]
+
+Steps are those of ``moceir train`` (Lightning, the recipe's mixture of tasks, loss, clipping, AdamW), made with the
+package's network and, in alternate blocks of the same run, with that of ``straightforward.py``, so that whatever else
+the machine does hits both. Without ``--photographs`` pictures are drawn, always the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from straightforward import Straightforward
+from torch import Tensor
+
+from moceir import image_io
+from moceir.allocator import keep_freed_memory
+from moceir.data.synthesis import sample_generator, to_8_bit
+from moceir.degradations import Spec, degrade, parse
+from moceir.evaluation.report import markdown_table
+from moceir.files import whole_file
+from moceir.models.presets import preset
+from moceir.profiling import describe_machine, wait_for
+from moceir.recipe import Recipe, load_recipe
+from moceir.restoration import choose_device
+from moceir.training.callbacks import FiniteGradients
+from moceir.training.data import Pairs
+from moceir.training.module import RestorationModule
+from moceir.training.schedule import ScheduleCallback
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "tiny.yaml"
+PHASES = ("data", "forward", "backward", "optimiser")
+WARM_UP_STEPS = 1
+"""Steps of each block that do not count: the first one sets up the optimiser's state."""
+
+
+class Clock(L.Callback):
+    """Splits each step into its phases: the loss is the end of the forward one, clipping belongs to the optimiser."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.steps: list[dict[str, float]] = []
+        """Seconds by phase of each step."""
+        self._current: dict[str, float] = {}
+        self._last = 0.0
+
+    def _lap(self, phase: str) -> None:
+        wait_for(self.device)
+        now = time.perf_counter()
+        self._current[phase] = now - self._last
+        self._last = now
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        """Start waiting for data."""
+        self._last = time.perf_counter()
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """The batch is there."""
+        self._lap("data")
+
+    def on_before_backward(self, *_: Any) -> None:
+        """The loss is known."""
+        self._lap("forward")
+
+    def on_after_backward(self, *_: Any) -> None:
+        """The gradients are known."""
+        self._lap("backward")
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """The weights are updated."""
+        self._lap("optimiser")
+        self.steps.append(self._current)
+        self._current = {}
+
+
+def main() -> None:
+    """Measure what was asked for, print tables, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=("step", "loader", "synthesis"),
+        metavar="PART",
+        default=["step", "loader", "synthesis"],
+        help="step, loader, synthesis; all by default",
+    )
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="its tasks, loss and optimiser are taken")
+    parser.add_argument("--photographs", type=Path, help="folder of clean pictures")
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--patch", type=int, default=64, help="side of the patches in pixels")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--blocks", type=int, default=4, help="of each network")
+    parser.add_argument("--steps", type=int, default=4, help="measured in each block")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="loader processes to try")
+    parser.add_argument("--samples", type=int, default=200, help="pairs to make for each rate")
+    parser.add_argument("--json", type=Path, help="write the results there")
+    options = parser.parse_args()
+
+    keep_freed_memory()  # as moceir train does
+    torch.set_num_threads(options.threads)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
+    device = choose_device(options.device)
+    recipe = load_recipe(
+        options.recipe,
+        [f"model={options.preset}", f"stages=[{{share: 1, patch_px: {options.patch}, batch: {options.batch}}}]"],
+    )
+    if not recipe.tasks:
+        parser.error(f"{options.recipe} has sources of its own; give a recipe with tasks")
+    results: dict[str, Any] = describe_machine(options.device, options.threads)
+    results |= {key: getattr(options, key) for key in ("preset", "patch", "batch", "blocks", "steps", "samples")}
+    print(", ".join(f"{key} {value}" for key, value in results.items() if value is not None), end="\n\n")
+    with tempfile.TemporaryDirectory() as drawn:
+        data = options.photographs or draw_photographs(Path(drawn))
+        if "step" in options.parts:
+            results["step"] = measure_steps(recipe, data, device, options.blocks, options.steps)
+        if "loader" in options.parts:
+            results["loader"] = measure_loader(recipe, data, options.workers, options.samples)
+        if "synthesis" in options.parts:
+            results["synthesis"] = measure_synthesis(recipe, data, device, options.samples)
+    if options.json:
+        with whole_file(options.json) as part:
+            part.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+def draw_photographs(folder: Path, count: int = 12) -> Path:
+    """Fill a folder with seeded pictures of smooth shading, texture and edges, 480x320 pixels."""
+    y, x = np.mgrid[0:320, 0:480].astype(np.float32) / 100
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        waves = [np.sin(fx * x + fy * y + p) for fx, fy, p in rng.uniform(-6, 6, (9, 3))]
+        shading = np.stack(waves, axis=-1).reshape(320, 480, 3, 3).sum(-1)
+        edges = 0.8 * (waves[0] + waves[4] > 0.3)[..., None]
+        levels = 128 + 40 * (shading + edges) + rng.normal(0, 6, shading.shape)
+        image_io.write(folder / f"{number:02}.png", image_io.Picture(levels.clip(0, 255).astype(np.uint8)))
+    return folder
+
+
+def loaders(recipe: Recipe, data: Path, workers: int) -> tuple[Pairs, ScheduleCallback]:
+    """The loaders of a training run, the photographs decoded."""
+    pairs = Pairs(recipe, data, workers=workers, processes=1)
+    schedule = ScheduleCallback(recipe.optimizer, 10**6, None)  # far from the end, which would change the patches
+    pairs.follow(schedule)
+    pairs.setup("fit")
+    return pairs, schedule
+
+
+def quiet_trainer(
+    device: torch.device, steps: int, callbacks: Sequence[L.Callback], clip_norm: float | None
+) -> L.Trainer:
+    """A trainer that does the steps of ``moceir train`` and nothing beside them."""
+    return L.Trainer(
+        accelerator={"cuda": "gpu"}.get(device.type, device.type),
+        devices=1,
+        max_steps=steps,
+        gradient_clip_val=clip_norm,
+        callbacks=list(callbacks),
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def measure_steps(recipe: Recipe, data: Path, device: torch.device, blocks: int, steps: int) -> dict[str, Any]:
+    """Alternate blocks of steps of both networks, on the same batches and from the same weights."""
+    pairs, schedule = loaders(recipe, data, workers=0)
+    config = preset(str(recipe.model))
+    modules = {name: RestorationModule(recipe, config, pairs.names) for name in ("package", "straightforward")}
+    twin = Straightforward(config)
+    twin.load_state_dict(modules["package"].network.state_dict())
+    modules["straightforward"].network = twin
+    clocks = {name: Clock(device) for name in modules}
+    for block in range(blocks):
+        pairs.recipe = recipe.model_copy(update={"seed": block})  # other samples in each block
+        for name, module in modules.items():
+            clock = Clock(device)
+            callbacks = [schedule, FiniteGradients(), clock]
+            trainer = quiet_trainer(device, WARM_UP_STEPS + steps, callbacks, recipe.optimizer.clip_norm)
+            trainer.fit(module, pairs)
+            clocks[name].steps += clock.steps[WARM_UP_STEPS:]
+    batch = recipe.stages[0].batch
+    results: dict[str, Any] = {name: summarise(clock.steps, batch) for name, clock in clocks.items()}
+    rows = [
+        [name, *(f"{cells[key]:.2f}" for key in ("images_per_s", "images_per_s_best"))]
+        + [f"{cells['seconds'][phase]:.3f}" for phase in PHASES]
+        + [f"{cells['share'][phase]:.1%}" for phase in PHASES]
+        for name, cells in results.items()
+    ]
+    header = ("step", "images/s", "best", *(f"{p}, s" for p in PHASES), *PHASES)
+    print("\n".join(markdown_table(header, rows)), flush=True)
+    ours, theirs = results["package"], results["straightforward"]
+    results["speed_up"] = ours["images_per_s"] / theirs["images_per_s"]
+    results["speed_up_best"] = ours["images_per_s_best"] / theirs["images_per_s_best"]
+    print(f"\nthe package is {results['speed_up']:.2f}x as fast (best steps: {results['speed_up_best']:.2f}x)\n")
+    return results
+
+
+def summarise(steps: Sequence[dict[str, float]], batch: int) -> dict[str, Any]:
+    """Medians over the steps; the best step is what the machine does when nothing else wants it."""
+    totals = [sum(step.values()) for step in steps]
+    seconds = {phase: statistics.median(step[phase] for step in steps) for phase in PHASES}
+    return {
+        "images_per_s": batch / statistics.median(totals),
+        "images_per_s_best": batch / min(totals),
+        "seconds": seconds,
+        "share": {phase: seconds[phase] / sum(seconds.values()) for phase in PHASES},
+    }
+
+
+def measure_loader(recipe: Recipe, data: Path, workers: Sequence[int], samples: int) -> list[dict[str, float]]:
+    """Pairs per second of the loader alone, by the number of its processes."""
+    results: list[dict[str, float]] = []
+    for count in workers:
+        pairs, _ = loaders(recipe, data, count)
+        pairs.trainer = quiet_trainer(torch.device("cpu"), 1, (), None)
+        batches = iter(pairs.train_dataloader())
+        next(batches)  # starts the processes
+        wanted = max(1, samples // recipe.stages[0].batch)
+        began = time.perf_counter()
+        for _ in range(wanted):
+            next(batches)
+        results.append(
+            {"workers": count, "pairs_per_s": wanted * recipe.stages[0].batch / (time.perf_counter() - began)}
+        )
+        del batches  # ends them
+    rows = [[str(row["workers"]), f"{row['pairs_per_s']:.0f}"] for row in results]
+    print("\n".join(markdown_table(("loader processes", "pairs/s"), rows)), end="\n\n", flush=True)
+    return results
+
+
+def measure_synthesis(recipe: Recipe, data: Path, device: torch.device, samples: int) -> list[dict[str, Any]]:
+    """Pairs per second of the degradations alone: one by one, as the loader makes them, and in batches by device."""
+    pairs, _ = loaders(recipe, data, 0)
+    pairs.trainer = quiet_trainer(torch.device("cpu"), 1, (), None)
+    clean = next(iter(pairs.train_dataloader())).clean
+    tasks = {text: parse(text) for text in (*recipe.tasks, "snow", "clean")}
+    chances = torch.tensor(list(recipe.tasks.values()))
+    drawn = chances.multinomial(samples, replacement=True, generator=sample_generator("benchmark"))
+    mixtures = {"mixture": [tasks[list(recipe.tasks)[i]] for i in drawn.tolist()]}
+    mixtures |= {text: [spec] * samples for text, spec in tasks.items()}
+    places = dict.fromkeys([torch.device("cpu"), device])
+    results: list[dict[str, Any]] = []
+    for task, specs in mixtures.items():
+        row: dict[str, Any] = {"task": task, "one_by_one": samples / seconds_one_by_one(clean, specs)}
+        row |= {f"batches_{place.type}": samples / seconds_in_batches(clean.to(place), specs) for place in places}
+        results.append(row)
+    header = ("pairs/s", "one by one", *(f"batches on {place.type}" for place in places))
+    rows = [[row["task"], *(f"{value:.0f}" for value in list(row.values())[1:])] for row in results]
+    print("\n".join(markdown_table(header, rows)), end="\n\n", flush=True)
+    return results
+
+
+def seconds_one_by_one(clean: Tensor, specs: Sequence[Spec]) -> float:
+    """Time to make as many pairs, each with a generator of its own."""
+
+    def make() -> None:
+        for number, spec in enumerate(specs):
+            generator = sample_generator("benchmark", number)
+            to_8_bit(degrade(clean[number % len(clean)][None], spec, generator))
+
+    return seconds_of(make, clean.device)
+
+
+def seconds_in_batches(clean: Tensor, specs: Sequence[Spec]) -> float:
+    """Time to degrade as many pictures in whole batches, on the device of the clean ones.
+
+    Parameters are drawn on the processor, where a number costs no synchronisation; the fields on the device.
+    """
+    fields = torch.Generator(clean.device).manual_seed(0)
+
+    def make() -> None:
+        numbers = sample_generator("benchmark")
+        for first in range(0, len(specs), len(clean)):
+            drawn = [spec.draw(numbers) for spec in specs[first : first + len(clean)]]
+            to_8_bit(degrade(clean[: len(drawn)], drawn, fields))
+
+    return seconds_of(make, clean.device)
+
+
+def seconds_of(act: Callable[[], None], device: torch.device) -> float:
+    """Time of the second of two calls."""
+    act()
+    wait_for(device)
+    began = time.perf_counter()
+    act()
+    wait_for(device)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

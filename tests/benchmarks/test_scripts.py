@@ -1,0 +1,57 @@
+"""The measuring scripts run, and write what they say."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def run_script(name: str, out: Path, *options: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / name, *options, "--json", out],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| ---" in done.stdout
+    content = json.loads(out.read_text(encoding="utf-8"))
+    assert content["cpu"]
+    assert content["threads"] == 1
+    return content
+
+
+@pytest.mark.slow
+def test_training(tmp_path: Path) -> None:
+    size = ("--preset", "nano", "--patch", "16", "--batch", "2", "--device", "cpu", "--threads", "1")
+    amount = ("--blocks", "1", "--steps", "2", "--samples", "4", "--workers", "0")
+    content = run_script("training.py", tmp_path / "training.json", *size, *amount)
+    step = content["step"]
+    for network in ("package", "straightforward"):
+        assert step[network]["images_per_s_best"] >= step[network]["images_per_s"] > 0
+        assert sum(step[network]["share"].values()) == pytest.approx(1)
+        assert set(step[network]["share"]) == {"data", "forward", "backward", "optimiser"}
+    ours, theirs = step["package"], step["straightforward"]
+    assert step["speed_up"] == pytest.approx(ours["images_per_s"] / theirs["images_per_s"])
+    assert [row["workers"] for row in content["loader"]] == [0]
+    assert content["loader"][0]["pairs_per_s"] > 0
+    assert [row["task"] for row in content["synthesis"]][:2] == ["mixture", "noise"]
+    assert all(row["one_by_one"] > 0 and row["batches_cpu"] > 0 for row in content["synthesis"])
+
+
+@pytest.mark.slow
+def test_inference(tmp_path: Path) -> None:
+    options = ("--preset", "nano", "--size", "80x56", "--threads", "1", "--repeat", "1")
+    rows = run_script("inference.py", tmp_path / "inference.json", *options)["rows"]
+    assert [row["network"] for row in rows] == ["package", "straightforward"]
+    for row in rows:
+        assert (row["width"], row["height"], row["threads"]) == (80, 56, 1)
+        assert row["gflops"] == pytest.approx(2 * row["gmacs"] / row["seconds"])
+        assert 0 < row["share_of_gemm"] < 1
+        assert row["speed_up"] == pytest.approx(rows[1]["seconds"] / row["seconds"])
