@@ -44,22 +44,29 @@ def test_probes_are_spread_over_both_sides(rows: int, columns: int) -> None:
     assert all(0 <= y < rows and 0 <= x < columns for y, x in probes)
 
 
-def test_tiles_are_close_to_the_whole_and_show_no_seams() -> None:
+def test_tiles_are_close_to_the_whole() -> None:
     network = load("tiny")
     images = sample_picture(420, 280)
     with torch.inference_mode():
         whole, _ = network.restore_with_routing(images)
-        tiled, decisions = restore_in_tiles(network, images, SMALLEST_TILE)
-        route = torch.stack([d.experts for d in decisions])
-        whole_on_route, _ = network.restore_with_routing(images, routes=route)
+        tiled, _ = restore_in_tiles(network, images, SMALLEST_TILE)
     assert tiled.shape == images.shape
-    change = float((whole - images).abs().mean())
-    assert float((tiled - whole).abs().mean()) < 0.05 * change
-    # A seam is a jump of the error from one pixel to the next, at the same place along the whole border.
-    error = (tiled - whole_on_route).mean(dim=1)[0]
-    for axis, along in ((0, 1), (1, 0)):
-        jumps = error.diff(dim=axis).mean(dim=along).abs()
-        assert float(jumps.max()) < 1e-3, "a quarter of a step of eight bits"
+    assert float((tiled - whole).abs().mean()) < 0.05 * float((whole - images).abs().mean())
+
+
+def test_tiles_show_no_seams_even_where_they_differ() -> None:
+    """Dark on one side, bright on the other: tiles are brightened by different amounts (0.1 at the border if cut)."""
+    network = load("tiny")
+    light = torch.linspace(0, 1, 280).view(-1, 1) * torch.linspace(0, 1, 420)
+    images = sample_picture(420, 280) * (0.1 + 0.9 * light)
+    with torch.inference_mode():
+        tiled, decisions = restore_in_tiles(network, images, SMALLEST_TILE)
+        routes = torch.stack([d.experts for d in decisions])
+        whole, _ = network.restore_with_routing(images, routes=routes)
+    # A seam is a jump of the difference from one row or column to the next, all along it.
+    difference = (tiled - whole).mean(dim=1)[0]
+    for across, along in ((0, 1), (1, 0)):
+        assert float(difference.diff(dim=across).mean(dim=along).abs().max()) < 0.008, "two steps of eight bits"
 
 
 def test_all_tiles_take_the_same_experts(spread_nano: MoCEIR, monkeypatch: pytest.MonkeyPatch) -> None:
