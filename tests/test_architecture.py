@@ -21,6 +21,7 @@ LAYERS = (
     ("image_io", "degradations", "losses", "metrics", "models"),
     # L2
     ("weights", "data"),
+    ("memory", "tiling"),
     # L3. Everything that is measured, explained, exported or distributed is a Restorer or a training run.
     ("restoration",),
     ("training", "evaluation", "profiling", "insight", "export"),

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 import moceir
 from moceir import image_io
 from moceir.errors import ConfigError, ImageError
+from moceir.memory import describe_bytes, peak_bytes
 from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
@@ -112,6 +113,60 @@ def test_too_large_for_memory_is_a_clear_error(restorer: Restorer, monkeypatch: 
     monkeypatch.setattr(restorer.model, "restore_with_routing", fail)
     with pytest.raises(ImageError, match="8x4 does not fit into the memory"):
         restorer.restore(picture(4, 8))
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_whole_is_restored_in_tiles_and_said(nano: MoCEIR, tmp_path: Path) -> None:
+    image = picture(280, 400)
+    whole, report = Restorer(nano, "cpu", memory_limit="4GB").restore(image, return_routing=True)
+    limit = peak_bytes(nano.config, 256, 256) + 24 * 280 * 400
+    restorer = Restorer(nano, "cpu", memory_limit=limit)
+    with pytest.warns(UserWarning, match="400x280 pixels were restored in tiles of 256"):
+        tiled, in_tiles = restorer.restore(image, return_routing=True)
+    assert np.abs(tiled.astype(int) - whole.astype(int)).mean() < 2
+    assert in_tiles.gmacs == pytest.approx(report.gmacs, rel=0.2)
+    image_io.write(tmp_path / "in.png", image_io.Picture(image))
+    done = restorer.restore_file(tmp_path / "in.png", tmp_path / "out.png")
+    assert done.tile_px == 256
+    np.testing.assert_array_equal(image_io.read(tmp_path / "out.png").rgb, tiled)
+    with pytest.raises(ImageError, match=rf"needs {describe_bytes(limit)} at least, of which"):
+        Restorer(nano, "cpu", memory_limit=limit - 1).restore(image)
+
+
+def test_a_batch_that_does_not_fit_is_restored_one_by_one(nano: MoCEIR, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.rand(3, 3, 40, 24, generator=torch.Generator().manual_seed(0))
+    expected, reports = Restorer(nano, "cpu").restore(images, return_routing=True)
+    restorer = Restorer(nano, "cpu", memory_limit=peak_bytes(nano.config, 40, 24))
+    sizes: list[int] = []
+    plain = nano.restore_with_routing
+    monkeypatch.setattr(nano, "restore_with_routing", lambda x, **k: (sizes.append(len(x)), plain(x, **k))[1])
+    restored, one_by_one = restorer.restore(images, return_routing=True)
+    assert sizes == [1, 1, 1]
+    torch.testing.assert_close(restored, expected, atol=1e-5, rtol=0)
+    assert [report.experts for report in one_by_one] == [report.experts for report in reports]
+
+
+def test_when_memory_runs_out_it_steps_down(nano: MoCEIR, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, tried = nano.restore_with_routing, []
+
+    def short_of_memory(images: torch.Tensor, **options: Any) -> Any:
+        tried.append(max(images.shape[-2:]))
+        if tried[-1] > 256:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(images, **options)
+
+    monkeypatch.setattr(nano, "restore_with_routing", short_of_memory)
+    with pytest.warns(UserWarning, match="in tiles of 256"):
+        Restorer(nano, "cpu").restore(picture(16, 800))
+    assert tried[:3] == [800, 384, 256]
+
+
+@pytest.mark.parametrize("limit", ["much", "0", 0, -5])
+def test_a_limit_that_is_no_amount_is_refused(nano: MoCEIR, limit: int | str) -> None:
+    with pytest.raises(ConfigError, match="no amount of memory"):
+        Restorer(nano, "cpu", memory_limit=limit)
 
 
 def test_files_keep_depth_alpha_and_greyness(restorer: Restorer, tmp_path: Path) -> None:

@@ -23,3 +23,20 @@ def keep_freed_memory() -> None:
     libc.mallopt(_M_MMAP_MAX, 0)
     libc.mallopt(_M_TRIM_THRESHOLD, _NEVER_BYTES)
     libc.mallopt(_M_TOP_PAD, _GROW_BY_BYTES)
+
+
+class _Mallinfo(ctypes.Structure):
+    """What glibc's ``mallinfo2`` returns: ten counts, of which ``fordblks`` is the free bytes that were kept."""
+
+    _fields_ = (("before", ctypes.c_size_t * 8), ("fordblks", ctypes.c_size_t), ("keepcost", ctypes.c_size_t))
+
+
+def reusable_bytes() -> int:
+    """Memory that was freed but kept in the process, ready for the next picture; 0 where it cannot be told."""
+    if platform.libc_ver()[0] != "glibc":
+        return 0
+    mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)  # from glibc 2.33
+    if mallinfo is None:
+        return 0
+    mallinfo.restype = _Mallinfo
+    return int(mallinfo().fordblks)

@@ -201,21 +201,36 @@ def _peak_mib(restorer: Restorer, subject: Subject, picture: Tensor, experts: Ex
     if restorer.device.type != "cpu":
         return None
     height, width = picture.shape[-2:]
-    arguments = (subject, width, height, experts, torch.get_num_threads())
-    # A fresh process: in this one, memory of earlier restorations is still at hand and would be used again unseen.
+    peak_bytes = cpu_peak_bytes(subject, width, height, experts, torch.get_num_threads())
+    return None if peak_bytes is None else peak_bytes / 2**20
+
+
+def cpu_peak_bytes(
+    subject: Subject, width: int, height: int, experts: Experts = "auto", threads: int = 1
+) -> int | None:
+    """Measure the peak memory of one restoration on the processor, above that of the loaded model.
+
+    In a fresh process: in this one, memory of earlier restorations is still at hand and would be used again unseen.
+
+    Returns:
+        Bytes at the peak; None where the system cannot tell.
+
+    Raises:
+        ImageError: If the picture does not fit into memory.
+    """
+    arguments = (subject, width, height, experts, threads)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
         try:
-            peak_bytes = fresh.submit(_cpu_peak_bytes, *arguments).result()
+            return fresh.submit(_peak_in_this_process, *arguments).result()
         except BrokenProcessPool as error:
             msg = (
                 f"the process that restored {width}x{height} pixels to measure its memory was ended from outside, most "
                 "likely for lack of memory; choose a smaller size"
             )
             raise ImageError(msg) from error
-    return None if peak_bytes is None else peak_bytes / 2**20
 
 
-def _cpu_peak_bytes(subject: Subject, width: int, height: int, experts: Experts, threads: int) -> int | None:
+def _peak_in_this_process(subject: Subject, width: int, height: int, experts: Experts, threads: int) -> int | None:
     """In a process of its own: memory above that of the loaded model while one picture is restored."""
     torch.set_num_threads(threads)
     restorer = Restorer(subject.load(), "cpu", experts)

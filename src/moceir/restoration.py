@@ -2,12 +2,16 @@
 
 The contract: the result has the size, type and range of the input, whatever the size, from 1x1 up. Files keep bit depth
 (as far as the format holds it), grey or colour, alpha, ICC profile, EXIF and XMP; the EXIF orientation is applied.
+
+Pictures are restored whole where memory allows. Else they are restored in tiles (see ``moceir.tiling``), and the caller
+is told; where not even that fits, they are refused.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, overload
@@ -20,15 +24,19 @@ from torch import Tensor
 from moceir import image_io
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError, ImageError
+from moceir.memory import IMAGE_BYTES, available_bytes, describe_bytes, parse_bytes, peak_bytes
 from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, check_routes
+from moceir.tiling import restore_in_tiles, tile_sides
 from moceir.weights import load
 
 Image = TypeVar("Image", Tensor, NDArray[Any])
 """What `Restorer.restore` takes and gives back."""
 
 WHOLE_TYPES = ("uint8", "uint16")
+FREE_SHARE = 0.9
+"""How much of the free memory is used if no limit is given."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Experts = Literal["auto", "cheapest", "dearest"] | Sequence[int]
@@ -45,6 +53,7 @@ class FileResult:
         width: Pixels.
         height: Pixels.
         seconds: Time for reading, restoring and writing.
+        tile_px: Side of the tiles it was restored in; None if it was restored whole, as it should be.
     """
 
     source: Path
@@ -52,6 +61,7 @@ class FileResult:
     width: int
     height: int
     seconds: float
+    tile_px: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,27 +91,41 @@ class Restorer:
         device: ``auto`` (CUDA, else MPS, else CPU), ``cpu``, ``cuda`` or ``mps``.
         experts: ``auto`` leaves the choice to the routers; ``cheapest`` and ``dearest`` force the ends of the scale on
             every block; a sequence forces one expert on each decoder block, deep first.
+        memory_limit: What a restoration may take beside the loaded network, in bytes or as text like ``4GB``. None
+            takes nine tenths of what is free on the device at the time.
 
     Raises:
-        ConfigError: If the device is unknown or not there, or the experts do not fit the network.
+        ConfigError: If the device is unknown or not there, the experts do not fit the network, or the limit is no
+            amount of memory.
     """
 
-    def __init__(self, model: MoCEIR, device: str = "auto", experts: Experts = "auto") -> None:
+    def __init__(
+        self,
+        model: MoCEIR,
+        device: str = "auto",
+        experts: Experts = "auto",
+        memory_limit: int | str | None = None,
+    ) -> None:
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
+        self.memory_limit = None if memory_limit is None else parse_bytes(str(memory_limit))
         self._route = _fixed_route(model.config, experts)
 
     @classmethod
     def from_pretrained(
-        cls, name_or_folder: str | Path = "tiny", device: str = "auto", experts: Experts = "auto"
+        cls,
+        name_or_folder: str | Path = "tiny",
+        device: str = "auto",
+        experts: Experts = "auto",
+        memory_limit: int | str | None = None,
     ) -> Self:
         """Load a bundled model by name, a model folder, or a published ``.ckpt``.
 
         Raises:
-            ConfigError: If the device is unknown or not there, or the experts do not fit the network.
+            ConfigError: As for the class.
             WeightsError: If the model is missing, damaged or unsafe.
         """
-        return cls(load(name_or_folder), device, experts)
+        return cls(load(name_or_folder), device, experts, memory_limit)
 
     @overload
     def restore(self, image: Image, *, return_routing: Literal[False] = False) -> Image: ...
@@ -124,14 +148,30 @@ class Restorer:
             The restored picture: same kind, shape, type, range and (for tensors) device. With ``return_routing`` a pair
             of that and the `RoutingReport`, or for tensors a list of reports, one per image.
 
+        Warns:
+            UserWarning: If it did not fit into memory whole and was restored in tiles.
+
         Raises:
-            ImageError: If shape, type or values are other than these, or the picture does not fit into memory.
+            ImageError: If shape, type or values are other than these, or not even tiles fit into memory.
         """
+        restored, reports, tile = self._restore(image)
+        if tile is not None:
+            height, width = image.shape[-2:] if isinstance(image, Tensor) else image.shape[:2]
+            needed = describe_bytes(self._needed_bytes(height, width, None))
+            warnings.warn(
+                f"{width}x{height} pixels were restored in tiles of {tile}, which is close to the whole but not the "
+                f"same; whole they need {needed} of memory",
+                stacklevel=2,
+            )
+        return (restored, reports) if return_routing else restored
+
+    def _restore(self, image: Tensor | NDArray[Any]) -> tuple[Any, Any, int | None]:
+        """The picture or pictures, their reports, and the side of the tiles if there were any."""
         if isinstance(image, Tensor):
             _check_values(image.shape, (image.ndim == 4 and image.shape[1] == 3), image.is_floating_point(), image)
-            batch, decisions = self._run(image.to(self.device, torch.float32))
+            batch, decisions, tile = self._run(image.to(self.device, torch.float32))
             batch = batch.to(image.device, image.dtype)
-            return (batch, _reports(self.model.config, decisions, batch)) if return_routing else batch
+            return batch, _reports(self.model.config, decisions, batch), tile
         kind = image.dtype
         whole = kind.name in WHOLE_TYPES
         top = float(np.iinfo(kind).max) if whole else 1.0
@@ -139,10 +179,10 @@ class Restorer:
             image.shape, image.ndim == 3 and image.shape[-1] == 3, whole or kind.kind == "f", None if whole else image
         )
         scaled = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32) / np.float32(top))
-        batch, decisions = self._run(scaled.permute(2, 0, 1)[None].to(self.device))
+        batch, decisions, tile = self._run(scaled.permute(2, 0, 1)[None].to(self.device))
         restored = batch[0].permute(1, 2, 0).cpu().numpy()
         restored = np.rint(restored * top).astype(kind) if whole else restored.astype(kind)
-        return (restored, _reports(self.model.config, decisions, batch)[0]) if return_routing else restored
+        return restored, _reports(self.model.config, decisions, batch)[0], tile
 
     def restore_file(self, source: Path, target: Path) -> FileResult:
         """Restore a picture file into another file; the format follows the target's suffix.
@@ -154,29 +194,72 @@ class Restorer:
         began = time.perf_counter()
         image_io.protect_original(source, target)
         picture = image_io.read(source)
-        restored = dataclasses.replace(picture, rgb=self.restore(picture.rgb))
+        rgb, _, tile = self._restore(picture.rgb)
+        restored = dataclasses.replace(picture, rgb=rgb)
         if picture.grey:
             grey = restored.rgb.astype(np.float32).mean(axis=2, keepdims=True).round().astype(restored.rgb.dtype)
             restored = dataclasses.replace(restored, rgb=np.repeat(grey, 3, axis=2))
         image_io.write(target, restored)
         height, width = picture.rgb.shape[:2]
-        return FileResult(source, target, width, height, time.perf_counter() - began)
+        return FileResult(source, target, width, height, time.perf_counter() - began, tile)
 
-    def _run(self, images: Tensor) -> tuple[Tensor, list[RoutingDecision]]:
+    def _run(self, images: Tensor) -> tuple[Tensor, list[RoutingDecision], int | None]:
+        """Restore ``(B, 3, H, W)``, whole if that fits, else in the largest tiles that do."""
+        height, width = images.shape[-2:]
+        room = self.memory_limit
+        if room is None and (free := available_bytes(self.device)) is not None:
+            room = int(FREE_SHARE * free)
+        needed = 0
+        for tile in (None, *tile_sides(max(height, width))):
+            # Where a batch does not fit whole, its images come one after the other.
+            for at_a_time in sorted({len(images), 1}, reverse=True):
+                needed = self._needed_bytes(height, width, tile, at_a_time)
+                if room is not None and needed > room:
+                    continue
+                done = [self._attempt(part, tile) for part in images.split(at_a_time)]
+                whole = [part for part in done if part is not None]
+                if len(whole) == len(done):
+                    restored, decisions = zip(*whole, strict=True)
+                    blocks = [_together(block) for block in zip(*decisions, strict=True)]
+                    return torch.cat(restored), blocks, tile
+        has = f"of which {describe_bytes(room)} may be used" if room is not None else "which is not there"
+        raise ImageError(
+            f"a picture of {width}x{height} does not fit into the memory of {self.device}: it needs "
+            f"{describe_bytes(needed)} at least, {has}; make it smaller, raise the limit or use another device"
+        )
+
+    def _needed_bytes(self, height: int, width: int, tile: int | None, batch: int = 1) -> int:
+        config, device = self.model.config, self.device.type
+        if tile is None:
+            return peak_bytes(config, height, width, batch, device)
+        of_picture = batch * IMAGE_BYTES * height * width
+        return of_picture + peak_bytes(config, min(tile, height), min(tile, width), 1, device)
+
+    def _attempt(self, images: Tensor, tile: int | None) -> tuple[Tensor, list[RoutingDecision]] | None:
+        """Restore the images, whole or in tiles; None if memory runs out."""
         routes = None if self._route is None else self._route.expand(-1, len(images), -1)
         try:
             with torch.inference_mode():
-                restored, decisions = self.model.restore_with_routing(images, routes=routes)
+                if tile is None:
+                    restored, decisions = self.model.restore_with_routing(images, routes=routes)
+                else:
+                    restored, decisions = restore_in_tiles(self.model, images, tile, routes)
                 return restored.clamp(0, 1), decisions
         except (torch.OutOfMemoryError, RuntimeError) as error:
             # On the CPU a failed allocation is a plain RuntimeError that only its text tells apart.
             if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error):
                 raise
-            height, width = images.shape[-2:]
-            raise ImageError(
-                f"a picture of {width}x{height} does not fit into the memory of {self.device}; "
-                "make it smaller or use another device"
-            ) from error
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+
+def _together(decisions: Sequence[RoutingDecision]) -> RoutingDecision:
+    """Join the decisions of one block on several images."""
+    experts, gates, logits, _ = (
+        torch.cat([torch.atleast_1d(part) for part in parts]) for parts in zip(*decisions, strict=True)
+    )
+    return RoutingDecision(experts, gates, logits, decisions[0].balance_loss)
 
 
 def choose_device(name: str) -> torch.device:

@@ -15,6 +15,7 @@ from support import moceir_process, run, write_picture
 
 import moceir
 from moceir import image_io
+from moceir.memory import peak_bytes
 from moceir.weights import ModelFile, save
 
 
@@ -136,6 +137,19 @@ def test_a_folder_into_one_file_is_refused(tmp_path: Path, model_folder: Path) -
     result = run("restore", tmp_path / "a", "-o", tmp_path / "out.png", "--model", model_folder)
     assert result.exit_code == 1
     assert "give a folder" in str(result.exception)
+
+
+def test_a_memory_limit_means_tiles_or_a_refusal_with_the_number(tmp_path: Path, model_folder: Path) -> None:
+    write_picture(tmp_path / "in.png", 40, 700)
+    command = ("restore", tmp_path / "in.png", "-o", tmp_path / "out.png", "--model", model_folder, "--memory-limit")
+    result = run(*command, "1MB")
+    assert result.exit_code == 1
+    assert "MB at least, of which 1 MB may be used" in result.stderr
+    needed = peak_bytes(moceir.preset("nano"), 40, 384) + 24 * 40 * 700
+    result = run(*command, str(needed))
+    assert result.exit_code == 0
+    assert "in tiles of 384 for lack of memory" in result.stdout
+    assert image_io.read(tmp_path / "out.png").rgb.shape == (40, 700, 3)
 
 
 def test_wrong_usage_is_code_2() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from moceir.models.attention import MDTA, ChannelCosines, CrossMDTA, channel_attention
 from moceir.models.experts import Expert, WindowFFTAttention, window_convolution
 from moceir.models.layers import GDFN, ChannelLayerNorm, Downsample, Upsample, conv1x1, pad_to_multiple
+from moceir.models.stripes import Crop
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -94,6 +95,10 @@ def direct_channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tenso
     return projected if out.bias is None else projected + out.bias.view(1, -1, 1, 1)
 
 
+def as_given(_: Crop, *qkv: Tensor) -> tuple[Tensor, ...]:
+    return qkv
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("heads", "channels"), [(1, 4), (2, 6), (4, 4), (3, 12)])
 def test_channel_attention_equals_the_formula(heads: int, channels: int, bias: bool) -> None:
@@ -102,7 +107,7 @@ def test_channel_attention_equals_the_formula(heads: int, channels: int, bias: b
     q, k, v = (random(2, channels, 5, 7, seed=s) + 0.3 for s in range(3))
     temperature = random(heads, 1, 1, seed=4) * 3
     with torch.no_grad():
-        ours = channel_attention(q, k, v, temperature, out)
+        ours = channel_attention(as_given, q, k, v, reach=0, temperature=temperature, out=out)
         expected = direct_channel_attention(q, k, v, temperature, out)
     assert torch.allclose(ours, expected, rtol=0, atol=1e-12)
 
@@ -110,7 +115,8 @@ def test_channel_attention_equals_the_formula(heads: int, channels: int, bias: b
 def test_channel_attention_survives_channels_of_zeros() -> None:
     out = conv1x1(4, 4, bias=True)
     q = torch.zeros(1, 4, 3, 3)
-    assert channel_attention(q, q, q, torch.ones(2, 1, 1), out).isfinite().all()
+    temperature = torch.ones(2, 1, 1)
+    assert channel_attention(as_given, q, q, q, reach=0, temperature=temperature, out=out).isfinite().all()
 
 
 def test_mdta_splits_queries_keys_and_values_in_this_order() -> None:

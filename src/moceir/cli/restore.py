@@ -21,6 +21,10 @@ def restore_command(
     ],
     model: Model = "tiny",
     device: Device = "auto",
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(help="Memory a picture may take, as 4GB; most of what is free by default. Above it, in tiles."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist already.")] = False,
 ) -> None:
     """Restore pictures: noise, rain, haze, blur, low light, JPEG artefacts or several at once.
@@ -39,10 +43,11 @@ def restore_command(
 
     jobs, problems = plan_jobs(inputs, output)
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(model, device)
+    restorer = Restorer.from_pretrained(model, device, memory_limit=memory_limit)
 
     def restore(source: Path, target: Path) -> str:
         done = restorer.restore_file(source, target)
-        return f"{done.width}x{done.height}, {done.seconds:.2f} s"
+        tiles = "" if done.tile_px is None else f", in tiles of {done.tile_px} for lack of memory"
+        return f"{done.width}x{done.height}, {done.seconds:.2f} s{tiles}"
 
     run_jobs(jobs, problems, restore, done="restored", overwrite=overwrite)

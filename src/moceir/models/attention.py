@@ -7,6 +7,7 @@ applied to every pixel at once: one pass over the picture instead of two.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from moceir.models.layers import conv1x1, depthwise
+from moceir.models.stripes import Crop, by_stripes, unchanged
 
 
 def pixels_first(x: Tensor) -> Tensor:
@@ -55,32 +57,86 @@ class ChannelCosines(torch.autograd.Function):
         )
 
 
-def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, out: nn.Conv2d) -> Tensor:
-    """Attend over channels and project: ``out(softmax(norm(q) norm(k)^T * temperature) v)``.
+class ChannelSimilarity:
+    """Cosine of the angle between each query channel and each key channel, gathered from any number of stripes."""
+
+    def __init__(self) -> None:
+        self._whole: Tensor | None = None
+        self._products: list[Tensor] = []
+        self._norms: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, q: Tensor, k: Tensor) -> None:
+        """Take in queries and keys of a stripe, ``(B, C, h, W)`` each."""
+        q, k = pixels_first(q), pixels_first(k)
+        if torch.is_grad_enabled():  # then there are no stripes
+            self._whole = ChannelCosines.apply(q, k)  # pyright: ignore[reportAttributeAccessIssue] - torch says Any
+            return
+        self._norms.append((torch.linalg.vector_norm(q, dim=1), torch.linalg.vector_norm(k, dim=1)))
+        self._products = [sum(self._products, start=q.transpose(1, 2) @ k)]
+
+    def matrix(self) -> Tensor:
+        """The cosines, ``(B, C, C)``, queries first."""
+        if self._whole is not None:
+            return self._whole
+        q_norm, k_norm = (
+            torch.linalg.vector_norm(torch.stack(norms), dim=0).clamp_min(1e-12)
+            for norms in zip(*self._norms, strict=True)
+        )
+        return self._products[0] / (q_norm.unsqueeze(2) * k_norm.unsqueeze(1))
+
+
+def channel_attention(
+    project: Callable[..., tuple[Tensor, ...]],
+    *maps: Tensor,
+    reach: int,
+    temperature: Tensor,
+    out: nn.Conv2d,
+    onto: Tensor | None = None,
+    values_into: Tensor | None = None,
+) -> Tensor:
+    """Attend over channels and project: ``onto + out(softmax(norm(q) norm(k)^T * temperature) v)``.
 
     Args:
-        q: Queries ``(B, C, H, W)``.
-        k: Keys, same shape.
-        v: Values, same shape.
+        project: ``q, k, v = project(crop, *maps)``, each ``(B, C, H, W)``; see ``by_stripes``.
+        *maps: What they are computed from.
+        reach: How many rows away a row of them can depend on.
         temperature: One factor per head, ``(heads, 1, 1)``.
         out: The 1x1 convolution behind the attention, C to C.
+        onto: ``(B, C, H, W)`` that the result is added to; in stripes, in place.
+        values_into: One of the maps that is needed no more: in stripes it is used up, the values take its place.
 
     Returns:
         ``(B, C, H, W)``.
     """
-    batch, channels, height, width = q.shape
+    similarity = ChannelSimilarity()
+
+    def values(crop: Crop, *rows: Tensor) -> Tensor:
+        q, k, v = project(crop, *rows)
+        similarity.add(q, k)
+        return v
+
+    v = by_stripes(values, *maps, reach=reach, into=values_into)
+    mixing = mixing_matrix(similarity.matrix(), temperature, out)
+
+    def mix(crop: Crop, v: Tensor, *base: Tensor) -> Tensor:
+        pixels = pixels_first(v)
+        y = pixels @ mixing if out.bias is None else torch.baddbmm(out.bias, pixels, mixing)
+        return sum(base, start=y.view(*v.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2))
+
+    return by_stripes(mix, v, into=v) if onto is None else by_stripes(mix, v, onto, into=onto)
+
+
+def mixing_matrix(similarity: Tensor, temperature: Tensor, out: nn.Conv2d) -> Tensor:
+    """Softmax of each head's similarities and the projection behind it as one matrix, ``(B, C, C)``, values first."""
+    batch, channels, _ = similarity.shape
     heads = temperature.shape[0]
     per_head = channels // heads
-    q, k, v = pixels_first(q), pixels_first(k), pixels_first(v)
-    similarity: Tensor = ChannelCosines.apply(q, k)  # pyright: ignore[reportAssignmentType] - torch types it as Any
     # Only the diagonal blocks are attention of a head on itself. Cutting them out of the whole C x C product costs
     # little at these widths and spares the copies that splitting q and k by head would need.
     blocks = similarity.view(batch, heads, per_head, heads, per_head).diagonal(dim1=1, dim2=3)  # (B, c, c, heads)
     attention = torch.softmax(blocks * temperature.view(heads), dim=2)
     weight = out.weight.view(channels, heads, per_head)
-    mixing = torch.einsum("ohi,bijh->bhjo", weight, attention).reshape(batch, channels, channels)
-    y = v @ mixing if out.bias is None else torch.baddbmm(out.bias, v, mixing)
-    return y.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    return torch.einsum("ohi,bijh->bhjo", weight, attention).reshape(batch, channels, channels)
 
 
 class MDTA(nn.Module):
@@ -93,10 +149,19 @@ class MDTA(nn.Module):
         self.qkv_depthwise = depthwise(3 * channels, 3, bias=bias)
         self.out = conv1x1(channels, channels, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, C, H, W)`` to the same shape."""
-        q, k, v = self.qkv_depthwise(self.qkv(x)).chunk(3, dim=1)
-        return channel_attention(q, k, v, self.temperature, self.out)
+    def forward(self, x: Tensor, before: Crop = unchanged, onto: Tensor | None = None) -> Tensor:
+        """Map ``(B, C, H, W)`` to the same shape.
+
+        Args:
+            x: The map to attend over.
+            before: What is done to each of its pixels first.
+            onto: Map that the result is added to; in stripes, in place.
+        """
+
+        def project(crop: Crop, x: Tensor) -> tuple[Tensor, ...]:
+            return crop(self.qkv_depthwise(self.qkv(before(x)))).chunk(3, dim=1)
+
+        return channel_attention(project, x, reach=1, temperature=self.temperature, out=self.out, onto=onto)
 
 
 class CrossMDTA(nn.Module):
@@ -114,8 +179,16 @@ class CrossMDTA(nn.Module):
         self.kv_depthwise = depthwise(2 * channels, 7, bias=False)
         self.out = conv1x1(channels, channels, bias=False)
 
-    def forward(self, query: Tensor, context: Tensor) -> Tensor:
-        """Attend from ``query`` to ``context``, both ``(B, C, H, W)``; the result has the same shape."""
-        q = self.q_depthwise(self.q(query))
-        k, v = self.kv_depthwise(self.kv(context)).chunk(2, dim=1)
-        return channel_attention(q, k, v, self.temperature, self.out)
+    def forward(self, query: Tensor, context: Tensor, onto: Tensor | None = None) -> Tensor:
+        """Attend from ``query`` to ``context``, both ``(B, C, H, W)``; the result has the same shape.
+
+        In stripes, the result is added to ``onto`` in place and ``query`` is used up.
+        """
+
+        def project(crop: Crop, query: Tensor, context: Tensor) -> tuple[Tensor, ...]:
+            q = crop(self.q_depthwise(self.q(query)))
+            return q, *crop(self.kv_depthwise(self.kv(context))).chunk(2, dim=1)
+
+        return channel_attention(
+            project, query, context, reach=3, temperature=self.temperature, out=self.out, onto=onto, values_into=query
+        )

@@ -10,6 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from moceir.models.layers import ChannelLayerNorm, conv1x1, depthwise
+from moceir.models.stripes import Crop, unchanged
+
+EXPERT_REACH = 3
+"""Rows beyond its windows that an expert sees, with its 7x7 kernels."""
 
 
 def window_convolution(q: Tensor, k: Tensor, window: int) -> Tensor:
@@ -52,10 +56,10 @@ class WindowFFTAttention(nn.Module):
         self.norm = ChannelLayerNorm(channels)
         self.out = conv1x1(channels, channels, bias=True)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, r, H, W)`` to the same shape."""
-        q = self.q_depthwise(self.q(x))
-        k, v = self.kv_depthwise(self.kv(x)).chunk(2, dim=1)
+    def forward(self, x: Tensor, crop: Crop = unchanged) -> Tensor:
+        """Map ``(B, r, H, W)`` to the same shape, or to the rows that ``crop`` leaves: whole windows from the top."""
+        q = crop(self.q_depthwise(self.q(x)))
+        k, v = crop(self.kv_depthwise(self.kv(x))).chunk(2, dim=1)
         return self.out(self.norm(window_convolution(q, k, self.window)) * v)
 
 
@@ -69,6 +73,10 @@ class Expert(nn.Module):
         self.expand = conv1x1(rank, channels, bias=False)
         self.attention = WindowFFTAttention(rank, window)
 
-    def forward(self, x: Tensor, shared: Tensor) -> Tensor:
-        """Refine ``x`` under the guidance of ``shared``, both ``(B, C, H, W)``; the result has the same shape."""
-        return x + self.expand(self.attention(self.reduce(x)) * F.silu(self.modulate(shared)))
+    def forward(self, x: Tensor, shared: Tensor, crop: Crop = unchanged) -> Tensor:
+        """Refine ``x`` under the guidance of ``shared``, both ``(B, C, H, W)``.
+
+        The result has the same shape, or the rows that ``crop`` leaves (see ``by_stripes``).
+        """
+        attended = self.attention(self.reduce(x), crop)
+        return crop(x) + self.expand(attended * F.silu(self.modulate(crop(shared))))

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from moceir.models.stripes import Crop, by_stripes, unchanged
+
 
 def conv1x1(in_channels: int, out_channels: int, *, bias: bool) -> nn.Conv2d:
     """Pointwise convolution."""
@@ -47,10 +49,14 @@ class GDFN(nn.Module):
         self.depthwise = depthwise(2 * hidden, 3, bias=bias)
         self.out = conv1x1(hidden, channels, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, C, H, W)`` to the same shape."""
-        gate, value = self.depthwise(self.expand(x)).chunk(2, dim=1)
-        return self.out(F.gelu(gate) * value)
+    def forward(self, x: Tensor, before: Crop = unchanged, onto: Tensor | None = None) -> Tensor:
+        """Map ``(B, C, H, W)`` to the same shape; ``before`` and ``onto`` are as for ``MDTA``."""
+
+        def rows(crop: Crop, x: Tensor, *base: Tensor) -> Tensor:
+            gate, value = crop(self.depthwise(self.expand(before(x)))).chunk(2, dim=1)
+            return sum(map(crop, base), start=self.out(F.gelu(gate) * value))
+
+        return by_stripes(rows, x, reach=1) if onto is None else by_stripes(rows, x, onto, reach=1, into=onto)
 
 
 class Downsample(nn.Sequential):

@@ -6,6 +6,8 @@ arXiv 2411.18466. Shapes below are for an input of ``(B, 3, H, W)`` and width C 
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,6 +26,7 @@ from moceir.models.layers import (
     pad_to_multiple,
 )
 from moceir.models.routing import ExpertMixture, Router, RoutingDecision, check_routes
+from moceir.models.stripes import Crop, by_stripes
 
 SIZE_MULTIPLE = 8
 """Three halvings: sides inside the network are multiples of 8 pixels; other sizes are padded by reflection."""
@@ -40,9 +43,9 @@ class EncoderBlock(nn.Module):
         self.ffn = GDFN(channels, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, C, H, W)`` to the same shape."""
-        x = x + self.attention(self.norm_attention(x))
-        return x + self.ffn(self.norm_ffn(x))
+        """Map ``(B, C, H, W)`` to the same shape; in stripes, in place."""
+        x = self.attention(x, before=self.norm_attention, onto=x)
+        return self.ffn(x, before=self.norm_ffn, onto=x)
 
 
 class DecoderBlock(nn.Module):
@@ -70,12 +73,13 @@ class DecoderBlock(nn.Module):
     def forward(
         self, x: Tensor, embedding: Tensor, noise: Tensor | None, route: Tensor | None
     ) -> tuple[Tensor, RoutingDecision]:
-        """Map ``(B, C, H, W)`` to the same shape, with the routing decision of each image."""
+        """Map ``(B, C, H, W)`` to the same shape, with the routing decision of each image; in stripes, in place."""
         normed = self.norm_attention(x)
-        shared = self.shared(self.to_shared(normed))
-        routed, decision = self.mixture(self.to_experts(normed), embedding, shared, noise, route)
-        x = x + self.cross(routed, shared)
-        return x + self.ffn(self.norm_ffn(x)), decision
+        shared = self.shared(normed, before=self.to_shared)
+        for_experts = by_stripes(lambda _, x: self.to_experts(x), normed, into=normed)
+        routed, decision = self.mixture(for_experts, embedding, shared, noise, route)
+        x = self.cross(routed, shared, onto=x)
+        return self.ffn(x, before=self.norm_ffn, onto=x), decision
 
 
 class FrequencyEmbedding(nn.Module):
@@ -119,11 +123,18 @@ class DecoderStage(nn.Module):
         self.fuse = conv1x1(2 * channels, channels, bias=False)
         self.blocks = nn.ModuleList(DecoderBlock(config, level) for _ in range(blocks))
 
+    def join(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Bring ``(B, 2C, H/2, W/2)`` and its skip to ``(B, C, H, W)``; in stripes, in the place of the skip."""
+
+        def rows(crop: Crop, x: Tensor, skip: Tensor) -> Tensor:
+            return self.fuse(torch.cat([crop(self.up(x)), crop(skip)], dim=1))
+
+        return by_stripes(rows, x, skip, reach=1, into=skip)
+
     def forward(
-        self, x: Tensor, skip: Tensor, embedding: Tensor, noise: list[Tensor | None], routes: list[Tensor | None]
+        self, x: Tensor, embedding: Tensor, noise: list[Tensor | None], routes: list[Tensor | None]
     ) -> tuple[Tensor, list[RoutingDecision]]:
-        """Map ``(B, 2C, H/2, W/2)`` and its skip to ``(B, C, H, W)``, with one decision per block."""
-        x = self.fuse(torch.cat([self.up(x), skip], dim=1))
+        """Map what ``join`` made, ``(B, C, H, W)``, to the same shape, with one decision per block."""
         decisions: list[RoutingDecision] = []
         for block, block_noise, route in zip(self.blocks, noise, routes, strict=True):
             x, decision = block(x, embedding, block_noise, route)
@@ -215,13 +226,15 @@ class MoCEIR(nn.Module):
         for stage in self.encoder:
             x, skip = stage(x)
             skips.append(skip)
+            del skip  # so that the decoder gives it up with its place in the list
         x = self.latent(x)
         embedding = self.frequency_embedding(x)
         decisions: list[RoutingDecision] = []
-        for stage, blocks, skip in zip(self.decoder, self.config.decoder_blocks, reversed(skips), strict=True):
+        for stage, blocks in zip(self.decoder, self.config.decoder_blocks, strict=True):
             done = len(decisions)
             these = slice(done, done + blocks)
-            x, decided = stage(x, skip, embedding, block_noise[these], block_routes[these])
+            x = cast("DecoderStage", stage).join(x, skips.pop())
+            x, decided = stage(x, embedding, block_noise[these], block_routes[these])
             decisions += decided
         restored = self.output(self.refinement(x)) + padded
         return restored[..., : images.shape[2], : images.shape[3]], decisions

@@ -6,15 +6,16 @@ Source: MoCE-IR (arXiv 2411.18466), section 3.3, on the noisy top-k gating of Sh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError
-from moceir.models.experts import Expert
+from moceir.models.experts import EXPERT_REACH, Expert
 from moceir.models.layers import conv1x1
+from moceir.models.stripes import Crop, by_stripes
 
 
 class RoutingDecision(NamedTuple):
@@ -131,13 +132,23 @@ class ExpertMixture(nn.Module):
     def forward(
         self, x: Tensor, embedding: Tensor, shared: Tensor, noise: Tensor | None, route: Tensor | None = None
     ) -> tuple[Tensor, RoutingDecision]:
-        """Give each image of ``(B, C, H, W)`` to its experts; returns the same shape and the decision."""
+        """Give each image of ``(B, C, H, W)`` to its experts; returns the same shape and the decision.
+
+        In stripes, ``x`` is used up: the result takes its place.
+        """
         decision = self.router(x, embedding, noise, route)
-        mixed = torch.zeros_like(x)
+        shares: list[tuple[Any, Tensor, Tensor]] = []  # the expert, its images, their gates
         for e, expert in enumerate(self.experts):
             image, choice = torch.where(decision.experts == e)
             if image.numel():
-                gate = decision.gates[image, choice].view(-1, 1, 1, 1)
-                refined = gate * expert(x[image], shared[image])
+                shares.append((expert, image, decision.gates[image, choice].view(-1, 1, 1, 1)))
+
+        def mix(crop: Crop, x: Tensor, shared: Tensor) -> Tensor:
+            mixed = torch.zeros_like(crop(x))
+            for expert, image, gate in shares:
+                refined = gate * expert(x[image], shared[image], crop)
                 mixed = mixed.index_add(0, image, refined.to(mixed.dtype))  # autocast may differ between the two
-        return self.out(mixed), decision
+            return self.out(mixed)
+
+        window = max(expert.attention.window for expert, _, _ in shares)
+        return by_stripes(mix, x, shared, reach=EXPERT_REACH, align=window, into=x), decision

@@ -20,6 +20,7 @@ from moceir.models.experts import Expert
 from moceir.models.layers import GDFN
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision
+from moceir.models.stripes import stripe_rows
 from moceir.recipe import Recipe
 
 
@@ -92,7 +93,9 @@ class RestorationModule(L.LightningModule):
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Collect the PSNR of each picture under its task, and the routes taken."""
-        restored, decisions = self.network.restore_with_routing(batch.degraded)
+        # Compiled parts would be compiled again for each stripe.
+        with stripe_rows(0 if self.recipe.compile else None):
+            restored, decisions = self.network.restore_with_routing(batch.degraded)
         restored = restored.float().clamp(0, 1)
         scores = psnr_db(restored, batch.clean).clamp_max(60.0)
         chosen = torch.stack([decision.experts for decision in decisions])
