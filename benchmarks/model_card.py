@@ -19,14 +19,15 @@ import torch
 from moceir.allocator import keep_freed_memory
 from moceir.data.mixtures import Source, ValidationPairs
 from moceir.data.photographs import Photographs, picture_files, split_by_name
-from moceir.degradations import parse
+from moceir.degradations import CDD11, parse
 from moceir.evaluation import TestSet, benchmark_set, evaluate
 from moceir.recipe import Recipe
 from moceir.restoration import Restorer
 from moceir.weights import CONFIG_FILE, read_description
 
 BENCHMARKS = ("cbsd68-s15", "cbsd68-s25", "cbsd68-s50", "rain100l")
-TASKS = ("noise:sigma=25", "rain", "haze", "blur", "low_light", "jpeg", "clean")
+SINGLE = ("noise:sigma=25", "rain", "haze", "blur", "low_light", "jpeg", "snow", "clean")
+TASKS = (*SINGLE, *(name for name in CDD11 if "_" in name))
 
 
 def main() -> None:
@@ -79,7 +80,7 @@ def expert_usage(restorer: Restorer, held_out: list[Path], limit: int, seed: int
     """How often each expert (columns) was chosen in each decoder block (rows, deep first), by task."""
     usage: dict[str, list[list[int]]] = {}
     config = restorer.model.config
-    for task in TASKS:
+    for task in SINGLE:
         source = Source(task, [(None, path) for path in held_out], parse(task))
         pairs = ValidationPairs([source], Photographs(), patch_px=128, most=limit, seed=seed)
         batch = torch.stack([pairs[i].degraded for i in range(len(pairs))])
