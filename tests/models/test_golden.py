@@ -101,15 +101,15 @@ def test_images_of_the_mixed_batch_one_by_one(golden: Path, spread_nano: MoCEIR,
 class TrainStep:
     """One forward and backward pass of the golden training step."""
 
-    def __init__(self, golden: Path) -> None:
+    def __init__(self, golden: Path, dtype: torch.dtype = torch.float32) -> None:
         self.expected = load_file(golden / "nano_train_step.safetensors")
-        network = load(golden / "nano_lightning.ckpt").train()
+        network = load(golden / "nano_lightning.ckpt").train().to(dtype)
         self.restored: Tensor
         self.decisions: list[RoutingDecision]
         self.restored, self.decisions = network.restore_with_routing(
-            self.expected["input"], noise=self.expected["noise"]
+            self.expected["input"].to(dtype), noise=self.expected["noise"].to(dtype)
         )
-        target = self.expected["target"]
+        target = self.expected["target"].to(dtype)
         self.losses = {
             "l1": l1_loss(self.restored, target),
             "fft_weighted": 0.1 * spectral_l1_loss(self.restored, target),
@@ -151,10 +151,12 @@ def test_training_gates_and_output_in_double_precision(golden: Path) -> None:
     assert_gates(torch.stack([d.gates for d in decisions]), expected["gate"])
 
 
-def test_training_gradients(train_step: TrainStep) -> None:
-    golden = {k.removeprefix("grad."): v for k, v in train_step.expected.items() if k.startswith("grad.")}
-    assert len(golden) == 12
-    for key, expected in golden.items():
-        gradient = train_step.gradients[key]
+def test_training_gradients(golden: Path) -> None:
+    # In double: in single precision the number of threads alone moves one of them by 3e-4 of its norm.
+    step = TrainStep(golden, torch.float64)
+    gradients = {k.removeprefix("grad."): v for k, v in step.expected.items() if k.startswith("grad.")}
+    assert len(gradients) == 12
+    for key, expected in gradients.items():
+        gradient = step.gradients[key]
         assert gradient is not None, key
         assert (gradient - expected).norm() <= 1e-3 * expected.norm(), key
