@@ -43,15 +43,16 @@ def test_a_run_overfits_four_pictures() -> None:
         accelerator="cpu",
         max_steps=STEPS,
         gradient_clip_val=1.0,
+        limit_val_batches=0,
         callbacks=[schedule],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, DataLoader(pairs * STEPS, batch_size=4))
+    trainer.fit(module, DataLoader(pairs * STEPS, batch_size=4), DataLoader(pairs))
     network = module.network.eval()
     with torch.no_grad():
         scores = psnr_db(network(degraded).clamp(0, 1), clean)
-    assert psnr_db(degraded, clean).max() < 30
+    assert psnr_db(degraded, clean).max() < 35
     assert scores.min() > 40, scores
