@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from moceir import Restorer, image_io
+from moceir.evaluation.sheet import stack_rows
 from moceir.metrics import psnr_db
 
 HERE = Path(__file__).parent
@@ -71,16 +72,6 @@ def sheet_row(pictures: list[NDArray[np.uint8]], labels: tuple[str, ...]) -> Ima
         draw.text((left, 4), label, fill="black", font=ImageFont.load_default(15))
         row.paste(Image.fromarray(picture), (left, LABEL_PX))
     return row
-
-
-def stack_rows(rows: list[Image.Image]) -> Image.Image:
-    """Rows below each other on white."""
-    sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
-    top = 0
-    for row in rows:
-        sheet.paste(row, (0, top))
-        top += row.height
-    return sheet
 
 
 if __name__ == "__main__":

@@ -29,8 +29,6 @@ def worst_sheet(restorer: Restorer, evaluated: list[tuple[TestSet, Evaluation]],
         evaluated: Test sets with their outcomes.
         count: How many pictures of each set, from 1.
     """
-    from PIL import Image  # noqa: PLC0415 - an extra, needed for sheets alone
-
     rows: list[Image.Image] = []
     for test_set, result in evaluated:
         order = sorted(range(len(result.scores)), key=lambda i, scores=result.scores: scores[i].psnr_db)[:count]
@@ -39,6 +37,13 @@ def worst_sheet(restorer: Restorer, evaluated: list[tuple[TestSet, Evaluation]],
         for index, pair in zip(order, pairs, strict=True):
             title = f"{result.benchmark}: {pair.name}"
             rows.append(_row(title, restorer.restore(pair.degraded), pair, result.scores[index]))
+    return stack_rows(rows)
+
+
+def stack_rows(rows: list[Image.Image]) -> Image.Image:
+    """Rows below each other on white."""
+    from PIL import Image  # noqa: PLC0415 - an extra, needed for sheets alone
+
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
     top = 0
     for row in rows:
