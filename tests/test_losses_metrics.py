@@ -14,7 +14,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from moceir.errors import DataError, MissingExtraError
-from moceir.losses import l1_loss, spectral_l1_loss
+from moceir.losses import in_proportion, l1_loss, spectral_l1_loss
 from moceir.metrics import load_lpips, psnr_db, ssim
 
 
@@ -29,30 +29,41 @@ def pair(batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
 # --- losses -----------------------------------------------------------------------------------------------------------
 
 
-def test_l1_loss_is_the_mean_absolute_difference() -> None:
+def test_l1_loss_is_the_mean_absolute_difference_of_each_image() -> None:
     restored, clean = pair(2, 9, 7)
-    expected = np.abs(restored.numpy().astype(np.float64) - clean.numpy()).mean()
-    assert l1_loss(restored, clean).item() == pytest.approx(expected, rel=1e-6)
+    expected = np.abs(restored.numpy().astype(np.float64) - clean.numpy()).mean(axis=(1, 2, 3))
+    assert l1_loss(restored, clean).tolist() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (9, 7), (8, 13), (1, 1)])
 def test_spectral_loss_compares_real_and_imaginary_parts(height: int, width: int) -> None:
     restored, clean = pair(2, height, width)
     spectra = [np.fft.rfft2(x.numpy().astype(np.float64), axes=(2, 3)) for x in (restored, clean)]
-    parts = [np.stack([s.real, s.imag]) for s in spectra]
-    expected = np.abs(parts[0] - parts[1]).mean()
-    assert spectral_l1_loss(restored, clean).item() == pytest.approx(expected, rel=1e-5)
+    difference = spectra[0] - spectra[1]
+    expected = (np.abs(difference.real) + np.abs(difference.imag)).mean(axis=(1, 2, 3)) / 2
+    assert spectral_l1_loss(restored, clean).tolist() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", [l1_loss, spectral_l1_loss])
 def test_losses_are_zero_for_equal_pictures_and_have_a_gradient(loss: object) -> None:
     assert callable(loss)
     restored, clean = pair(1, 8, 8)
-    assert loss(clean, clean).item() == 0
+    assert loss(clean, clean).tolist() == [0]
     restored.requires_grad_()
-    loss(restored, clean).backward()
+    loss(restored, clean).sum().backward()
     assert restored.grad is not None
     assert restored.grad.any()
+
+
+def test_in_proportion_each_image_counts_by_its_own_error() -> None:
+    clean = torch.full((2, 3, 4, 4), 0.5)
+    restored = (clean + torch.tensor([0.01, 0.2]).view(2, 1, 1, 1)).requires_grad_()
+    in_proportion(l1_loss(restored, clean), floor=1e-9).sum().backward()
+    assert restored.grad is not None
+    # d log(e) / de = 1 / e, shared by the pixels: a tenth less of a small error is worth as much as of a large one.
+    per_image = restored.grad.sum(dim=(1, 2, 3))
+    assert per_image.tolist() == pytest.approx([100, 5], rel=1e-4)
+    assert in_proportion(torch.zeros(1), floor=0.01).item() == pytest.approx(math.log(0.01))
 
 
 def test_spectral_loss_takes_half_precision() -> None:

@@ -51,6 +51,9 @@ class LossConfig(StrictModel):
     """L1 of the two-dimensional spectrum."""
     balance: float = Field(default=0.01, ge=0)
     """Balance of the experts."""
+    proportion_floor: float | None = Field(default=None, gt=0)
+    """Minimise the logarithm of each image's loss plus this floor, so that every task counts by gains in proportion to
+    its own error; None minimises the loss itself, as published."""
 
 
 class AugmentConfig(StrictModel):

@@ -111,8 +111,8 @@ class TrainStep:
         )
         target = self.expected["target"].to(dtype)
         self.losses = {
-            "l1": l1_loss(self.restored, target),
-            "fft_weighted": 0.1 * spectral_l1_loss(self.restored, target),
+            "l1": l1_loss(self.restored, target).mean(),
+            "fft_weighted": 0.1 * spectral_l1_loss(self.restored, target).mean(),
             "balance": torch.stack([d.balance_loss for d in self.decisions]).mean(),
         }
         self.losses["total"] = self.losses["l1"] + self.losses["fft_weighted"] + 0.01 * self.losses["balance"]

@@ -13,7 +13,7 @@ from torchmetrics import MeanMetric
 
 from moceir.config import ModelConfig
 from moceir.data.synthesis import Sample, sample_generator
-from moceir.losses import l1_loss, spectral_l1_loss
+from moceir.losses import in_proportion, l1_loss, spectral_l1_loss
 from moceir.metrics import psnr_db
 from moceir.models.attention import MDTA, CrossMDTA
 from moceir.models.experts import Expert
@@ -54,8 +54,12 @@ class RestorationModule(L.LightningModule):
         l1 = l1_loss(restored, batch.clean)
         fft = spectral_l1_loss(restored, batch.clean)
         balance = self._balance(decisions, noise)
-        loss = l1 + weights.fft * fft + weights.balance * balance
-        self.log_dict({"loss/total": loss, "loss/l1": l1, "loss/fft": fft, "loss/balance": balance}, on_epoch=False)
+        images = l1 + weights.fft * fft
+        if weights.proportion_floor is not None:
+            images = in_proportion(images, weights.proportion_floor)
+        loss = images.mean() + weights.balance * balance
+        parts = {"loss/total": loss, "loss/l1": l1.mean(), "loss/fft": fft.mean(), "loss/balance": balance}
+        self.log_dict(parts, on_epoch=False)
         return loss
 
     def _routing_noise(self, images: int, batch_idx: int) -> Tensor:
