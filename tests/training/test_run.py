@@ -96,13 +96,28 @@ def test_averaged_weights_survive_an_interruption(options: TrainOptions, tmp_pat
     assert set(load(best).state_dict()) == {key.removeprefix("network.") for key in averaged if "network" in key}
 
 
+def test_the_last_checkpoint_is_written_when_it_is_not_the_best(
+    options: TrainOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def falls(restored: Tensor, clean: Tensor) -> Tensor:
+        calls.append(1)
+        return torch.full((len(clean),), 50.0 - len(calls))
+
+    monkeypatch.setattr(module_file, "psnr_db", falls)
+    train(recipe(), options)
+    assert last_state(options.output)["global_step"] == recipe().steps
+    assert [path.name for path in (options.output / "checkpoints").glob("best*")] == ["best-step=2.ckpt"]
+
+
 def test_a_killed_run_keeps_a_whole_checkpoint_and_goes_on(options: TrainOptions, tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(RECIPE | {"steps": 200}))
     command = [sys.executable, "-m", "moceir", "train", file, "--data", options.data, "-o", options.output]
     process = subprocess.Popen([*map(str, command), "--device", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     last = options.output / "checkpoints" / "last.ckpt"
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not last.exists() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
     time.sleep(0.2)

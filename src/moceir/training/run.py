@@ -29,6 +29,8 @@ from moceir.weights import ModelFile, load, save
 
 RECIPE_FILE = "recipe.yaml"
 """The resolved recipe, written into every run folder."""
+LAST = Path("checkpoints") / "last.ckpt"
+"""What a run goes on from, written after every validation whether it was the best or not."""
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 """Our names of the types to Lightning's."""
 
@@ -93,15 +95,12 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
     schedule = ScheduleCallback(recipe.optimizer, steps, options.max_seconds)
     pairs.follow(schedule)
     validated = recipe.validation.share > 0
-    checkpoints = ModelCheckpoint(
-        options.output / "checkpoints",
-        "best-{step}" if validated else "{step}",
-        monitor="val/psnr_db" if validated else None,
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=not validated,  # else after validation, when there is a score
-    )
-    callbacks: list[L.Callback] = [schedule, checkpoints, EpochLine(schedule), ValidationView()]
+    # The last one comes second, so that it knows which is the best.
+    folder, when = options.output / LAST.parent, {"save_on_train_epoch_end": not validated}
+    best = ModelCheckpoint(folder, "best-{step}", monitor="val/psnr_db", mode="max", **when)
+    last_one = ModelCheckpoint(folder, LAST.stem, enable_version_counter=False, **when)
+    checkpoints = [best, last_one] if validated else [last_one]
+    callbacks: list[L.Callback] = [schedule, *checkpoints, EpochLine(schedule), ValidationView()]
     callbacks.append(FiniteGradients(patience=20 if recipe.precision == "float16" else 0))
     if recipe.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
@@ -132,10 +131,8 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
     )
     began = time.time()
     trainer.fit(module, pairs, ckpt_path=last)
-    network = module.network
-    if checkpoints.best_model_path:
-        network = _network_of(Path(checkpoints.best_model_path), config)
-    score = checkpoints.best_model_score
+    network = _network_of(Path(checkpoints[0].best_model_path), config)
+    score = checkpoints[0].best_model_score
     description = ModelFile(
         model=config,
         provenance={
@@ -194,7 +191,7 @@ def _network_of(checkpoint: Path, config: ModelConfig) -> MoCEIR:
 
 def _prepare_folder(recipe: Recipe, options: TrainOptions) -> Path | None:
     """Write the recipe into a new run folder, or find the checkpoint to go on from."""
-    last = options.output / "checkpoints" / "last.ckpt"
+    last = options.output / LAST
     saved = options.output / RECIPE_FILE
     if not options.resume:
         if last.exists():
