@@ -42,5 +42,5 @@ def run(*arguments: str | Path) -> Result:
 def moceir_process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """The command as a user starts it."""
     return subprocess.run(
-        [sys.executable, "-m", "moceir", *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "moceir", *map(str, arguments)], capture_output=True, text=True, timeout=600, check=False
     )
