@@ -84,9 +84,11 @@ def test_pairs_and_clean_folders(identity: Path, test_sets: Path, tmp_path: Path
     result = run("evaluate", "-m", identity, "--pairs", degraded, clean, "--protocol", "uncropped")
     assert result.exit_code == 0
     assert "uncropped" in result.stdout
-    result = run("evaluate", "-m", identity, "--clean", clean, "--degrade", "noise:sigma=10", "--limit", "2")
+    both, out = ("--degrade", "noise:sigma=10", "--degrade", "clean"), tmp_path / "both.json"
+    result = run("evaluate", "-m", identity, "--clean", clean, *both, "--limit", "2", "--json", out)
     assert result.exit_code == 0
-    assert "2 pictures" in result.stdout
+    assert "noise:sigma=10: 2 pictures" in result.stdout
+    assert [row["benchmark"] for row in json.loads(out.read_text())["benchmarks"]] == ["noise:sigma=10", "clean"]
 
 
 def test_equal_pictures_are_valid_json(identity: Path, test_sets: Path, tmp_path: Path) -> None:

@@ -36,7 +36,9 @@ def evaluate_command(
         tuple[Path, Path] | None, typer.Option(help="Folders of degraded and clean pictures.", metavar="DEGRADED CLEAN")
     ] = None,
     clean: Annotated[Path | None, typer.Option(help="Folder of clean pictures; needs --degrade.")] = None,
-    degrade: Annotated[str | None, typer.Option(help="Degradation, as noise:sigma=25 or rain.")] = None,
+    degrade: Annotated[
+        list[str] | None, typer.Option(help="Degradation, as noise:sigma=25 or low_light+haze. Repeatable.")
+    ] = None,
     protocol: Annotated[Protocol, typer.Option(help="Crop to multiples of 16, or not.")] = Protocol.published,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first pictures only.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of synthetic degradations.")] = 0,
@@ -68,7 +70,7 @@ def evaluate_command(
 
         moceir evaluate --pairs hazy/ clear/ --model runs/tiny/best --json result.json
 
-        moceir evaluate --clean photographs/ --degrade noise:sigma=25 --limit 20
+        moceir evaluate --clean photographs/ --degrade noise:sigma=25 --degrade rain+haze --limit 20
     """
     require_extra("skimage", "evaluate")
     if sheet_file:
@@ -111,7 +113,7 @@ def _choose_sets(
     data: Path | None,
     pairs: tuple[Path, Path] | None,
     clean: Path | None,
-    degrade: str | None,
+    degrade: list[str] | None,
 ) -> tuple[list[TestSet], list[MoceirError]]:
     """The test sets that are there, and what is wrong with each of the others."""
     from moceir.evaluation import benchmark_set, expand, paired_set, synthetic_set  # noqa: PLC0415 - keeps --help fast
@@ -121,9 +123,9 @@ def _choose_sets(
     if pairs is not None:
         return [paired_set(*pairs)], []
     if clean is not None:
-        if degrade is None:
+        if not degrade:
             raise typer.BadParameter("--clean needs --degrade, as --degrade noise:sigma=25")
-        return [synthetic_set(clean, degrade)], []
+        return [synthetic_set(clean, text) for text in degrade], []
     if data is None:
         raise typer.BadParameter("--benchmark needs --data, the folder that holds the test sets")
     found: list[TestSet] = []
