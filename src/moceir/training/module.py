@@ -16,7 +16,6 @@ from moceir.data.synthesis import Sample, sample_generator
 from moceir.losses import in_proportion, l1_loss, spectral_l1_loss
 from moceir.metrics import psnr_db
 from moceir.models.attention import MDTA, CrossMDTA
-from moceir.models.experts import Expert
 from moceir.models.layers import GDFN
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision
@@ -138,13 +137,14 @@ class RestorationModule(L.LightningModule):
         )
 
     def compile_blocks(self) -> None:
-        """Let ``torch.compile`` work on what repeats.
+        """Let ``torch.compile`` work on what every image passes, part by part, for one size at a time.
 
-        The blocks' parts one by one, not the network: which expert works on how many images changes with each batch,
-        and a graph of the whole would be made anew each time.
+        Experts stay as they are, for the number of their images changes with every batch; graphs for any number or
+        size, with their channels last in memory, are more than torch 2.13 can compile.
         """
-        for part in self.network.modules():
-            if isinstance(part, (MDTA, CrossMDTA, GDFN)):
-                part.compile()
-            elif isinstance(part, Expert):
-                part.compile(dynamic=True)
+        parts = [part for part in self.network.modules() if isinstance(part, (MDTA, CrossMDTA, GDFN))]
+        for part in parts:
+            part.compile(dynamic=False)
+        # All parts of a kind share one cache; beyond its limit torch would go on without compiling.
+        sizes = len(self.recipe.stages) + 1
+        torch._dynamo.config.recompile_limit = 2 * sizes * len(parts)

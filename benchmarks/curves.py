@@ -1,0 +1,79 @@
+"""Draw how trainings went: validation PSNR of every task against the steps, one line per run.
+
+    python benchmarks/curves.py runs/first runs/second -o curves.png
+
+Reads the TensorBoard logs in the run folders.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from moceir.errors import DataError
+from moceir.files import whole_file
+
+COLUMNS = 4
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by colour-blind readers too
+PSNR = "val/psnr_db"
+
+Curve = list[tuple[int, float]]
+"""Steps and values."""
+
+
+def read_curves(run: Path, prefix: str = PSNR) -> dict[str, Curve]:
+    """Logged quantities of a run by their names below the prefix; the quantity of the prefix itself is ``mean``.
+
+    Raises:
+        DataError: If the run has none.
+    """
+    board = EventAccumulator(str(run / "logs"))
+    if (run / "logs").is_dir():
+        board.Reload()
+    tags = [tag for tag in board.Tags()["scalars"] if tag == prefix or tag.startswith(f"{prefix}/")]
+    if not tags:
+        raise DataError(f"{run} holds no log of {prefix}; give a run folder of moceir train that has validated")
+    named = {tag.removeprefix(prefix).removeprefix("/") or "mean": tag for tag in tags}
+    return {name: [(event.step, event.value) for event in board.Scalars(tag)] for name, tag in named.items()}
+
+
+def draw(runs: dict[str, dict[str, Curve]], label: str) -> Figure:
+    """One small plot per quantity, those of all runs in it."""
+    names = list(dict.fromkeys(name for curves in runs.values() for name in curves))
+    rows = -(-len(names) // COLUMNS)
+    figure = Figure(figsize=(3.2 * COLUMNS, 2.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, COLUMNS, squeeze=False).flat
+    for name, panel in zip(names, axes, strict=False):
+        for (run, curves), colour in zip(runs.items(), COLOURS, strict=False):
+            if name in curves:
+                panel.plot(*zip(*curves[name], strict=True), color=colour, marker=".", label=run)
+        panel.set_title(name, fontsize=10)
+        panel.grid(alpha=0.3)
+    for panel in list(axes)[len(names) :]:
+        panel.axis("off")
+    figure.supxlabel("training steps")
+    figure.supylabel(label)
+    if len(runs) > 1:
+        figure.legend(*next(iter(figure.axes)).get_legend_handles_labels(), loc="outside upper right", ncols=len(runs))
+    return figure
+
+
+def main() -> None:
+    """Read, draw, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders, four at most")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="PNG or SVG file to write")
+    arguments = parser.parse_args()
+    if len(arguments.runs) > len(COLOURS):
+        parser.error(f"give {len(COLOURS)} runs at most, got {len(arguments.runs)}")
+    curves = {run.name: read_curves(run) for run in arguments.runs}
+    with whole_file(arguments.output) as part, rc_context({"font.size": 9}):
+        draw(curves, "validation PSNR, dB").savefig(part, dpi=110, format=arguments.output.suffix[1:])
+
+
+if __name__ == "__main__":
+    main()
