@@ -150,7 +150,7 @@ def block_levels(config: ModelConfig) -> list[int]:
 
 def block_names(levels: Iterable[int]) -> list[str]:
     """What decoder blocks are called, in order of execution: ``block 0 (1/4)``, with their resolution."""
-    return [f"block {number} ({'1/' if level else ''}{2**level})" for number, level in enumerate(levels)]
+    return [f"block {number} (1/{2**level})" for number, level in enumerate(levels)]
 
 
 @dataclasses.dataclass(frozen=True)
