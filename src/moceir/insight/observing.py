@@ -76,7 +76,9 @@ def change_statistics(change: Tensor) -> Tensor:
 
 def _spread(values: Tensor) -> Tensor:
     """Standard deviation of each channel; at least that of rounding to 8 bits in a corner of the picture."""
-    return values.flatten(1).std(dim=1, correction=0).nan_to_num(0).clamp_min(1e-4)
+    if not values.numel():  # the steps of a picture that is one pixel wide
+        return values.new_full((len(values),), 1e-4)
+    return values.flatten(1).std(dim=1, correction=0).clamp_min(1e-4)
 
 
 def _scaled(image: NDArray[Any]) -> Tensor:
