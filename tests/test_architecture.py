@@ -21,7 +21,7 @@ LAYERS = (
     ("image_io", "degradations", "losses", "metrics", "models"),
     # L2
     ("weights", "data"),
-    ("memory", "tiling"),
+    ("memory", "tiling", "reports"),
     # L3. Everything that is measured, explained, exported or distributed is a Restorer or a training run.
     ("restoration",),
     ("training", "evaluation", "profiling", "insight", "export"),
@@ -127,12 +127,12 @@ def test_the_check_itself(tmp_path: Path, file: str, statement: str, guilty: boo
 
 
 def test_import_is_light():
-    heavy = {"lightning", "pyvips", "gradio", "skimage", "typer", "rich", "torchvision", "tensorboard"}
+    heavy = {"lightning", "pyvips", "gradio", "skimage", "typer", "rich", "torchvision", "tensorboard", "matplotlib"}
     assert modules_after("import moceir") & heavy == set()
 
 
 def test_command_line_answers_before_torch_is_loaded():
-    heavy = {"torch", "numpy", "lightning", "pyvips", "skimage", "torchvision"}
+    heavy = {"torch", "numpy", "lightning", "pyvips", "skimage", "torchvision", "matplotlib"}
     assert modules_after("import moceir.cli") & heavy == set()
 
 

@@ -1,9 +1,9 @@
 """The contract of `Restorer`: same size, type and range, whatever comes in."""
 
 import dataclasses
-import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 import moceir
 from moceir import image_io
@@ -215,27 +214,47 @@ def test_forced_experts_are_the_ones_that_work(spread_nano: MoCEIR) -> None:
     assert gmacs["dearest"] == network_cost(spread_nano.config, 20, 28).macs(((3,),) * 3) / 1e9
 
 
-def test_routing_reports_say_what_the_network_decided(golden: Path, spread_nano: MoCEIR) -> None:
-    images = load_file(golden / "nano_mixed_batch_eval.safetensors")["input"]
-    with torch.no_grad():
-        decisions = spread_nano.restore_with_routing(images)[1]
-    free = Restorer(spread_nano, "cpu")
-    batch, reports = free.restore(images, return_routing=True)
-    assert torch.equal(batch, free.restore(images))
-    assert len(reports) == len(images)
-    assert len({report.experts for report in reports}) > 1
-    for i, report in enumerate(reports):
-        assert [list(block) for block in report.experts] == [d.experts[i].tolist() for d in decisions]
-        assert torch.allclose(
-            torch.tensor(report.probabilities), torch.stack([d.logits[i].softmax(dim=0) for d in decisions])
-        )
-        assert json.loads(json.dumps(report.to_json())) == {
-            "experts": [list(block) for block in report.experts],
-            "probabilities": [list(block) for block in report.probabilities],
-            "gmacs": report.gmacs,
-        }
-    one = images[0].permute(1, 2, 0).numpy()
-    assert free.restore(one, return_routing=True)[1].experts == reports[0].experts
+def test_effort_shifts_the_routes_and_is_capped_by_the_ends(spread_nano: MoCEIR) -> None:
+    images = torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+        [0.1, 0.4, 0.7, 1]
+    ).view(4, 1, 1, 1)
+    costs = {
+        effort: [r.gmacs for r in Restorer(spread_nano, "cpu", effort=effort).restore(images, return_routing=True)[1]]
+        for effort in (-1e4, "low", -0.1, "auto", 0.1, "high", 1e4)
+    }
+    for less, more in pairwise(costs.values()):
+        assert all(a <= b for a, b in zip(less, more, strict=True))
+    for effort, name in ((-1e4, "cheapest"), (1e4, "dearest")):
+        assert costs[effort] == [
+            r.gmacs for r in Restorer(spread_nano, "cpu", name).restore(images, return_routing=True)[1]
+        ]
+    assert len({tuple(row) for row in costs.values()}) > 2
+    auto = Restorer(spread_nano, "cpu").restore(images)
+    assert torch.equal(Restorer(spread_nano, "cpu", effort="auto").restore(images), auto)
+    assert torch.equal(Restorer(spread_nano, "cpu", effort=0).restore(images), auto)
+
+
+@pytest.mark.filterwarnings("ignore:.* were restored in tiles")
+def test_effort_holds_in_tiles_too(spread_nano: MoCEIR) -> None:
+    image = picture(260, 300)
+    limit = peak_bytes(spread_nano.config, 256, 256) + 24 * 260 * 300
+    reports = [
+        Restorer(spread_nano, "cpu", memory_limit=limit, effort=effort).restore(image, return_routing=True)[1]
+        for effort in (-1e4, "auto", 1e4)
+    ]
+    assert [report.experts for report in (reports[0], reports[2])] == [((0,),) * 3, ((3,),) * 3]
+    assert reports[0].gmacs <= reports[1].gmacs <= reports[2].gmacs
+
+
+@pytest.mark.parametrize("effort", ["lots", "", float("nan"), float("inf")])
+def test_an_effort_that_is_none_is_refused(nano: MoCEIR, effort: Any) -> None:
+    with pytest.raises(ConfigError, match="give low, auto, high or a finite number"):
+        Restorer(nano, "cpu", effort=effort)
+
+
+def test_effort_and_fixed_experts_contradict_each_other(nano: MoCEIR) -> None:
+    with pytest.raises(ConfigError, match="one of the two"):
+        Restorer(nano, "cpu", "cheapest", effort="low")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ is told; where not even that fits, they are refused.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from moceir.memory import IMAGE_BYTES, available_bytes, describe_bytes, parse_by
 from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, check_routes
+from moceir.reports import RoutingReport, routing_reports
 from moceir.tiling import restore_in_tiles, tile_sides
 from moceir.weights import load
 
@@ -41,6 +43,11 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Experts = Literal["auto", "cheapest", "dearest"] | Sequence[int]
 """Who works on a picture: whom the routers choose, the cheapest or dearest, or one given expert per decoder block."""
+
+Effort = Literal["low", "auto", "high"] | float
+"""How much a picture may cost, by the routers' choice shifted towards cheap (below 0) or dear experts (above 0)."""
+EFFORTS: dict[str | float, float] = {"low": -1.0, "auto": 0.0, "high": 1.0}
+"""The efforts with a name: by how much the score of the dearest expert is shifted, the others' less."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,25 +71,6 @@ class FileResult:
     tile_px: int | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class RoutingReport:
-    """Which experts worked on one picture.
-
-    Attributes:
-        experts: Those taken in each decoder block, in order of execution (deep first).
-        probabilities: The router's softmax values of all experts, one row per block, cheapest expert first.
-        gmacs: Cost of the picture on this route, 10^9 multiply-accumulates as ``moceir.models.cost`` counts them.
-    """
-
-    experts: tuple[tuple[int, ...], ...]
-    probabilities: tuple[tuple[float, ...], ...]
-    gmacs: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The same names with what JSON can hold."""
-        return dataclasses.asdict(self)
-
-
 class Restorer:
     """A network on a device, with everything around it that a picture needs.
 
@@ -93,10 +81,12 @@ class Restorer:
             every block; a sequence forces one expert on each decoder block, deep first.
         memory_limit: What a restoration may take beside the loaded network, in bytes or as text like ``4GB``. None
             takes nine tenths of what is free on the device at the time.
+        effort: ``low``, ``auto``, ``high`` or a number: shifts what the routers choose. A picture never costs more with
+            less effort; see `moceir.models.routing.Effort`.
 
     Raises:
-        ConfigError: If the device is unknown or not there, the experts do not fit the network, or the limit is no
-            amount of memory.
+        ConfigError: If the device is unknown or not there, the experts do not fit the network, the limit is no amount
+            of memory, or the effort is none or stands beside fixed experts.
     """
 
     def __init__(
@@ -105,11 +95,15 @@ class Restorer:
         device: str = "auto",
         experts: Experts = "auto",
         memory_limit: int | str | None = None,
+        effort: Effort = "auto",
     ) -> None:
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         self.memory_limit = None if memory_limit is None else parse_bytes(str(memory_limit))
         self._route = _fixed_route(model.config, experts)
+        self._shift = _shift_of(effort)
+        if self._route is not None and self._shift:
+            raise ConfigError(f"effort {effort} has nothing to choose beside fixed experts; give one of the two")
 
     @classmethod
     def from_pretrained(
@@ -118,6 +112,7 @@ class Restorer:
         device: str = "auto",
         experts: Experts = "auto",
         memory_limit: int | str | None = None,
+        effort: Effort = "auto",
     ) -> Self:
         """Load a bundled model by name, a model folder, or a published ``.ckpt``.
 
@@ -125,7 +120,7 @@ class Restorer:
             ConfigError: As for the class.
             WeightsError: If the model is missing, damaged or unsafe.
         """
-        return cls(load(name_or_folder), device, experts, memory_limit)
+        return cls(load(name_or_folder), device, experts, memory_limit, effort)
 
     @overload
     def restore(self, image: Image, *, return_routing: Literal[False] = False) -> Image: ...
@@ -171,7 +166,7 @@ class Restorer:
             _check_values(image.shape, (image.ndim == 4 and image.shape[1] == 3), image.is_floating_point(), image)
             batch, decisions, tile = self._run(image.to(self.device, torch.float32))
             batch = batch.to(image.device, image.dtype)
-            return batch, _reports(self.model.config, decisions, batch), tile
+            return batch, routing_reports(self.model.config, decisions, *batch.shape[-2:]), tile
         kind = image.dtype
         whole = kind.name in WHOLE_TYPES
         top = float(np.iinfo(kind).max) if whole else 1.0
@@ -182,7 +177,7 @@ class Restorer:
         batch, decisions, tile = self._run(scaled.permute(2, 0, 1)[None].to(self.device))
         restored = batch[0].permute(1, 2, 0).cpu().numpy()
         restored = np.rint(restored * top).astype(kind) if whole else restored.astype(kind)
-        return restored, _reports(self.model.config, decisions, batch)[0], tile
+        return restored, routing_reports(self.model.config, decisions, *batch.shape[-2:])[0], tile
 
     def restore_file(self, source: Path, target: Path) -> FileResult:
         """Restore a picture file into another file; the format follows the target's suffix.
@@ -241,9 +236,9 @@ class Restorer:
         try:
             with torch.inference_mode():
                 if tile is None:
-                    restored, decisions = self.model.restore_with_routing(images, routes=routes)
+                    restored, decisions = self.model.restore_with_routing(images, routes=routes, effort=self._shift)
                 else:
-                    restored, decisions = restore_in_tiles(self.model, images, tile, routes)
+                    restored, decisions = restore_in_tiles(self.model, images, tile, routes, self._shift)
                 return restored.clamp(0, 1), decisions
         except (torch.OutOfMemoryError, RuntimeError) as error:
             # On the CPU a failed allocation is a plain RuntimeError that only its text tells apart.
@@ -293,16 +288,20 @@ def _fixed_route(config: ModelConfig, experts: Experts) -> Tensor | None:
     return check_routes(route.unsqueeze(1), config, 1)
 
 
-def _reports(config: ModelConfig, decisions: list[RoutingDecision], images: Tensor) -> list[RoutingReport]:
-    """One report per image of a batch, from one decision per block."""
-    cost = network_cost(config, *images.shape[-2:])
-    experts = [decision.experts.tolist() for decision in decisions]
-    chances = [decision.logits.softmax(dim=-1).tolist() for decision in decisions]
-    reports: list[RoutingReport] = []
-    for i in range(len(images)):
-        taken = tuple(tuple(block[i]) for block in experts)
-        reports.append(RoutingReport(taken, tuple(tuple(block[i]) for block in chances), cost.macs(taken) / 1e9))
-    return reports
+def _shift_of(effort: Effort) -> float:
+    """What the routers' scores are shifted by.
+
+    Raises:
+        ConfigError: If it is neither a known word nor a finite number.
+    """
+    try:
+        shift = EFFORTS[effort] if effort in EFFORTS else float(effort)
+    except ValueError:
+        shift = math.nan
+    if not math.isfinite(shift):
+        words = ", ".join(map(str, EFFORTS))
+        raise ConfigError(f"effort is '{effort}'; give {words} or a finite number, as -0.5 (0 is auto)")
+    return shift
 
 
 def _check_values(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from moceir.models.network import MoCEIR
-from moceir.models.routing import RoutingDecision
+from moceir.models.routing import Effort, RoutingDecision
 
 STEP = 128
 """Tiles begin at multiples of this many pixels, where windows of the whole picture begin at every level (32 pixels at
@@ -23,7 +23,7 @@ PROBES = 5
 
 
 def restore_in_tiles(
-    network: MoCEIR, images: Tensor, tile: int, routes: Tensor | None = None
+    network: MoCEIR, images: Tensor, tile: int, routes: Tensor | None = None, effort: float = 0.0
 ) -> tuple[Tensor, list[RoutingDecision]]:
     """Restore a picture tile by tile.
 
@@ -34,6 +34,7 @@ def restore_in_tiles(
         routes: The routes to take, ``(decoder blocks, B, top_k)``. None takes in each block the experts of the highest
             scores on average over some tiles: scores are linear in the mean of the features, so that this is the
             decision on the mean features of these tiles.
+        effort: Shift of that decision towards cheap (below 0) or dear experts (above 0).
 
     Returns:
         The batch, same shape, and for each block the decision that all tiles share.
@@ -43,6 +44,8 @@ def restore_in_tiles(
     cuts = {(top, left): images[..., top : top + tile, left : left + tile] for top in tops for left in lefts}
     asked = list(cuts) if len(cuts) <= PROBES else spread(tops, lefts)
     decisions = _mean_decisions([network.restore_with_routing(cuts[place], routes=routes)[1] for place in asked])
+    if effort:
+        decisions = _shifted(decisions, network, effort)
     route = torch.stack([decision.experts for decision in decisions])
     restored = torch.zeros_like(images)
     for (top, left), cut in cuts.items():
@@ -101,3 +104,14 @@ def _mean_decisions(probes: list[list[RoutingDecision]]) -> list[RoutingDecision
         experts = block[0].experts if agreed else chances.topk(top_k, dim=-1).indices
         decisions.append(RoutingDecision(experts, chances.gather(-1, experts), logits, block[0].balance_loss))
     return decisions
+
+
+def _shifted(decisions: list[RoutingDecision], network: MoCEIR, shift: float) -> list[RoutingDecision]:
+    """The decisions that an effort makes of the routers' own."""
+    effort = Effort(shift)
+    shifted: list[RoutingDecision] = []
+    for decision, router in zip(decisions, network.routers(), strict=True):
+        experts = effort.choose(decision.logits, decision.experts, router.complexity)
+        gates = decision.logits.softmax(dim=-1).gather(-1, experts)
+        shifted.append(decision._replace(experts=experts, gates=gates))
+    return shifted

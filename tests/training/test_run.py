@@ -19,6 +19,7 @@ from torch import Tensor
 
 from moceir.errors import ConfigError, TrainingError
 from moceir.losses import l1_loss
+from moceir.models.routing import Router, RoutingDecision
 from moceir.recipe import Recipe, load_recipe
 from moceir.training import module as module_file
 from moceir.training.run import TrainOptions, train
@@ -70,6 +71,48 @@ def test_two_processes_equal_one_with_the_joint_batch(options: TrainOptions, tmp
     one, two = weights_of(options.output), weights_of(tmp_path / "two")
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, rtol=0, atol=2e-5)
+    usage = [logged(run, "routing/") for run in (options.output, tmp_path / "two")]
+    assert usage[0] == usage[1], "experts are counted over all processes"
+
+
+def logged(run: Path, prefix: str) -> dict[str, list[float]]:
+    """Values over time of what TensorBoard holds under names that begin so."""
+    board = EventAccumulator(str(run / "logs"))
+    board.Reload()
+    names = [name for name in board.Tags()["scalars"] if name.startswith(prefix)]
+    return {name: [event.value for event in board.Scalars(name)] for name in names}
+
+
+def test_the_use_of_experts_is_logged_and_idle_ones_are_named(
+    options: TrainOptions, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stuck(x: Tensor, *_: object) -> RoutingDecision:
+        """A router that sends every second image to expert 1 and the others to expert 2."""
+        experts = torch.arange(len(x)).remainder(2).add(1).unsqueeze(-1)
+        stuck.calls += 1
+        if len(x) == 1:
+            experts = torch.tensor([[1 + (stuck.calls // 3) % 2]])
+        return RoutingDecision(experts, x.new_full((len(x), 1), 0.25), x.new_zeros(len(x), 4), x.new_zeros(()))
+
+    stuck.calls = 0
+    monkeypatch.setattr(Router, "forward", lambda self, x, *rest: stuck(x, *rest))
+    train(recipe(), options)
+    usage = logged(options.output, "routing/")
+    assert set(usage) == {
+        f"routing/{name}"
+        for task in ("noise", "low_light")
+        for name in (*(f"share/{task}/expert_{e}" for e in range(4)), f"entropy_bits/{task}")
+    }
+    for task in ("noise", "low_light"):
+        assert [len(values) for values in usage.values()] == [2] * len(usage), "two validations"
+        shares = [usage[f"routing/share/{task}/expert_{e}"] for e in range(4)]
+        assert shares[0] == shares[3] == [0, 0]
+        assert [a + b for a, b in zip(shares[1], shares[2], strict=True)] == [1, 1]
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert warnings == [
+        "warning: at step 2 no validation picture went to expert 0 of block 0, expert 3 of block 0, "
+        "expert 0 of block 1, expert 3 of block 1, expert 0 of block 2, expert 3 of block 2"
+    ], "once, as long as they are the same"
 
 
 def test_averaged_weights_survive_an_interruption(options: TrainOptions, tmp_path: Path) -> None:

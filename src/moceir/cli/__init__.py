@@ -16,7 +16,9 @@ from moceir.cli.benchmark import benchmark_command
 from moceir.cli.data import data_app
 from moceir.cli.degrade import degrade_command
 from moceir.cli.evaluate import evaluate_command
+from moceir.cli.inspect import inspect_command
 from moceir.cli.restore import restore_command
+from moceir.cli.signatures import signatures_command
 from moceir.cli.train import train_command
 from moceir.errors import MoceirError
 
@@ -29,10 +31,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("restore")(restore_command)
+app.command("inspect")(inspect_command)
 app.command("degrade")(degrade_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("benchmark")(benchmark_command)
+app.command("signatures")(signatures_command)
 app.add_typer(data_app, name="data")
 
 

@@ -2,15 +2,77 @@
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from moceir.restoration import Effort, Experts
 
 Model = Annotated[
     str, typer.Option("--model", "-m", help="A bundled model's name, a model folder, or a published .ckpt file.")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+
+
+class Forced(StrEnum):
+    """Ends of the scale of experts."""
+
+    cheapest = "cheapest"
+    dearest = "dearest"
+
+
+EffortOption = Annotated[
+    str,
+    typer.Option(
+        "--effort",
+        metavar="low|auto|high|NUMBER",
+        help="Shift the routers' choice towards cheap (low, below 0) or dear experts (high, above 0).",
+    ),
+]
+RouteOption = Annotated[
+    str | None, typer.Option("--experts", metavar="0,2,...", help="Fix the expert of each decoder block, deep first.")
+]
+ForceExpert = Annotated[
+    Forced | None, typer.Option("--force-expert", help="Fix the cheapest or dearest expert in all blocks.")
+]
+
+
+def parse_effort(text: str) -> Effort:
+    """Read ``low``, ``auto``, ``high`` or a number.
+
+    Raises:
+        typer.BadParameter: If the text is neither.
+    """
+    if text in ("low", "auto", "high"):
+        return text
+    try:
+        shift = float(text)
+    except ValueError:
+        shift = math.nan
+    if not math.isfinite(shift):
+        raise typer.BadParameter(f"'{text}' is no effort; give low, auto, high or a number, as -0.5 (0 is auto)")
+    return shift
+
+
+def parse_experts(experts: str | None, force: Forced | None) -> Experts:
+    """Read who is to work on pictures from ``--experts`` and ``--force-expert``.
+
+    Raises:
+        typer.BadParameter: If both are given, or the first is no list of numbers.
+    """
+    if experts is None:
+        return force.value if force else "auto"
+    if force:
+        raise typer.BadParameter("give one of --experts and --force-expert")
+    if not re.fullmatch(r"\d+(,\d+)*", experts):
+        raise typer.BadParameter(
+            f"'{experts}' is no list of experts; write it as 0,2,1 with a number per decoder block"
+        )
+    return tuple(int(number) for number in experts.split(","))
 
 
 def parse_duration(text: str) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from moceir.cli.jobs import plan_jobs, run_jobs
-from moceir.cli.options import Device, Model
+from moceir.cli.options import Device, EffortOption, ForceExpert, Model, RouteOption, parse_effort, parse_experts
 
 
 def restore_command(
@@ -26,6 +26,9 @@ def restore_command(
         typer.Option(help="Memory a picture may take, as 4GB; most of what is free by default. Above it, in tiles."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist already.")] = False,
+    effort: EffortOption = "auto",
+    experts: RouteOption = None,
+    force_expert: ForceExpert = None,
 ) -> None:
     """Restore pictures: noise, rain, haze, blur, low light, JPEG artefacts or several at once.
 
@@ -37,13 +40,17 @@ def restore_command(
         moceir restore photo.jpg -o restored.jpg
 
         moceir restore scans/ more/*.png -o restored/
+
+        moceir restore scans/ -o fast/ --effort low
     """
+    route = parse_experts(experts, force_expert)
+
     from moceir.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
     from moceir.restoration import Restorer  # noqa: PLC0415
 
     jobs, problems = plan_jobs(inputs, output)
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(model, device, memory_limit=memory_limit)
+    restorer = Restorer.from_pretrained(model, device, route, memory_limit, parse_effort(effort))
 
     def restore(source: Path, target: Path) -> str:
         done = restorer.restore_file(source, target)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from moceir.degradations import degrade, parse
 from moceir.errors import ConfigError, DataError
 from moceir.metrics import psnr_db, ssim
 from moceir.models.cost import Route
+from moceir.reports import ExpertUsage
 from moceir.restoration import Restorer
 
 Protocol = Literal["published", "uncropped"]
@@ -147,9 +147,8 @@ class Evaluation:
 
     def expert_shares(self) -> list[list[float]]:
         """How large a share of the pictures went to each expert (columns), by decoder block (rows, deep first)."""
-        blocks = zip(*(score.experts for score in self.scores), strict=True)
-        counts = [Counter(expert for taken in block for expert in taken) for block in blocks]
-        return [[count[expert] / count.total() for expert in range(self.expert_count)] for count in counts]
+        routes = {self.benchmark: [score.experts for score in self.scores]}
+        return ExpertUsage.of_routes(routes, self.expert_count).shares(self.benchmark)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able summary with one row per picture; what is not finite becomes null."""

@@ -6,6 +6,7 @@ arXiv 2411.18466. Shapes below are for an input of ``(B, 3, H, W)`` and width C 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from moceir.config import ModelConfig
-from moceir.errors import ImageError
+from moceir.errors import ConfigError, ImageError
 from moceir.models.attention import MDTA, CrossMDTA
 from moceir.models.layers import (
     GDFN,
@@ -25,7 +26,7 @@ from moceir.models.layers import (
     depthwise,
     pad_to_multiple,
 )
-from moceir.models.routing import ExpertMixture, Router, RoutingDecision, check_routes
+from moceir.models.routing import Effort, ExpertMixture, Router, RoutingDecision, Steering, check_routes
 from moceir.models.stripes import Crop, by_stripes
 
 SIZE_MULTIPLE = 8
@@ -71,13 +72,13 @@ class DecoderBlock(nn.Module):
         self.ffn = GDFN(channels, bias=False)
 
     def forward(
-        self, x: Tensor, embedding: Tensor, noise: Tensor | None, route: Tensor | None
+        self, x: Tensor, embedding: Tensor, noise: Tensor | None, steering: Steering
     ) -> tuple[Tensor, RoutingDecision]:
         """Map ``(B, C, H, W)`` to the same shape, with the routing decision of each image; in stripes, in place."""
         normed = self.norm_attention(x)
         shared = self.shared(normed, before=self.to_shared)
         for_experts = by_stripes(lambda _, x: self.to_experts(x), normed, into=normed)
-        routed, decision = self.mixture(for_experts, embedding, shared, noise, route)
+        routed, decision = self.mixture(for_experts, embedding, shared, noise, steering)
         x = self.cross(routed, shared, onto=x)
         return self.ffn(x, before=self.norm_ffn, onto=x), decision
 
@@ -132,12 +133,12 @@ class DecoderStage(nn.Module):
         return by_stripes(rows, x, skip, reach=1, into=skip)
 
     def forward(
-        self, x: Tensor, embedding: Tensor, noise: list[Tensor | None], routes: list[Tensor | None]
+        self, x: Tensor, embedding: Tensor, noise: Sequence[Tensor | None], steering: Sequence[Steering]
     ) -> tuple[Tensor, list[RoutingDecision]]:
         """Map what ``join`` made, ``(B, C, H, W)``, to the same shape, with one decision per block."""
         decisions: list[RoutingDecision] = []
-        for block, block_noise, route in zip(self.blocks, noise, routes, strict=True):
-            x, decision = block(x, embedding, block_noise, route)
+        for block, block_noise, block_steering in zip(self.blocks, noise, steering, strict=True):
+            x, decision = block(x, embedding, block_noise, block_steering)
             decisions.append(decision)
         return x, decisions
 
@@ -186,7 +187,7 @@ class MoCEIR(nn.Module):
         return self.restore_with_routing(images)[0]
 
     def restore_with_routing(
-        self, images: Tensor, noise: Tensor | None = None, routes: Tensor | None = None
+        self, images: Tensor, noise: Tensor | None = None, routes: Tensor | None = None, effort: float = 0.0
     ) -> tuple[Tensor, list[RoutingDecision]]:
         """Restore a batch and say which experts worked on it.
 
@@ -197,6 +198,7 @@ class MoCEIR(nn.Module):
             routes: Experts to use instead of the routers' choice, ``(decoder blocks, B, top_k)`` int64 in
                 0..experts-1. The gates are still the routers' softmax values of those experts, so that forcing what
                 was chosen changes nothing.
+            effort: Shift of the routers' choices towards cheap (below 0) or dear experts (above 0); see `Effort`.
 
         Returns:
             The restored batch, same shape, and one decision per decoder block in order of execution (deep first).
@@ -204,7 +206,7 @@ class MoCEIR(nn.Module):
         Raises:
             ImageError: If the input is not a floating ``(B, 3, H, W)`` with at least one pixel.
             ConfigError: If the routes have another shape or type, or name an expert that is not there or name one
-                twice for the same image.
+                twice for the same image; if the effort is no finite number, or there are routes beside it.
         """
         if images.ndim != 4 or images.shape[1] != 3 or not images.numel() or not images.is_floating_point():
             msg = (
@@ -218,7 +220,10 @@ class MoCEIR(nn.Module):
         block_noise: list[Tensor | None] = [None] * routers if noise is None else list(noise)
         if routes is not None:
             routes = check_routes(routes, self.config, images.shape[0]).to(images.device)
-        block_routes: list[Tensor | None] = [None] * routers if routes is None else list(routes)
+        if routes is not None and effort:
+            raise ConfigError("routes that are given leave nothing to an effort; give one of the two")
+        # One effort for all blocks: it remembers which images have left the routers' own route.
+        steering: list[Steering] = [Effort(effort) if effort else None] * routers if routes is None else [*routes]
 
         padded = pad_to_multiple(images, SIZE_MULTIPLE).contiguous(memory_format=torch.channels_last)
         x = self.patch_embed(padded)
@@ -234,7 +239,7 @@ class MoCEIR(nn.Module):
             done = len(decisions)
             these = slice(done, done + blocks)
             x = cast("DecoderStage", stage).join(x, skips.pop())
-            x, decided = stage(x, embedding, block_noise[these], block_routes[these])
+            x, decided = stage(x, embedding, block_noise[these], steering[these])
             decisions += decided
         restored = self.output(self.refinement(x)) + padded
         return restored[..., : images.shape[2], : images.shape[3]], decisions

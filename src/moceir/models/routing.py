@@ -5,6 +5,7 @@ Source: MoCE-IR (arXiv 2411.18466), section 3.3, on the noisy top-k gating of Sh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -55,6 +56,60 @@ def check_routes(routes: Tensor, config: ModelConfig, images: int) -> Tensor:
     return routes
 
 
+class Effort:
+    """Shifts the choices of all routers for one batch towards cheap or dear experts; each batch needs its own.
+
+    Every score moves by the shift times its expert's complexity. The first block where this changes the choice takes
+    the changed one, and all blocks behind it the cheapest experts (for a positive shift, the dearest): what the routers
+    would have chosen there on their own is no longer known. Hence less effort never costs more, whatever the network,
+    and none never more than the routers' own choice (``docs/routing.md`` has the argument).
+
+    Args:
+        shift: What the score of the dearest expert gains; below 0 for less effort, above 0 for more.
+
+    Raises:
+        ConfigError: If the shift is no finite number.
+    """
+
+    def __init__(self, shift: float) -> None:
+        if not math.isfinite(shift):
+            raise ConfigError(
+                f"effort is {shift}; give a finite number, as -1 for less and 1 for more than the routers choose"
+            )
+        self.shift = shift
+        self._departed: Tensor | None = None
+        """Which images have left the routers' own route, ``(B,)``."""
+
+    def choose(self, scores: Tensor, own: Tensor, complexity: Tensor) -> Tensor:
+        """Choose the experts of the next block.
+
+        Args:
+            scores: Of all experts, cheapest first, ``(B, n)``.
+            own: The router's own choice, ``(B, k)``.
+            complexity: Of each expert, ``(n,)``.
+
+        Returns:
+            Experts ``(B, k)``: its own choice as it is, or others in the order of their shifted scores.
+        """
+        top_k = own.shape[-1]
+        shifted = (scores.float() + self.shift * complexity).topk(top_k).indices
+        # Its own choice stands where the shift gains nothing: rounding must not turn it round.
+        gain = (complexity[shifted].sum(-1) - complexity[own].sum(-1)) * self.shift
+        changed = gain > 0
+        if self._departed is None:
+            self._departed = torch.zeros_like(changed)
+        end = torch.arange(top_k, device=own.device)
+        end = end if self.shift < 0 else end + (len(complexity) - top_k)
+        chosen = torch.where(changed.unsqueeze(-1), shifted, own)
+        chosen = torch.where(self._departed.unsqueeze(-1), end, chosen)
+        self._departed = self._departed | changed
+        return chosen
+
+
+Steering = Tensor | Effort | None
+"""What decides on experts: a given route ``(B, k)``, the router's scores shifted by an effort, or the router alone."""
+
+
 def squared_variation(x: Tensor) -> Tensor:
     """Squared coefficient of variation of a vector (unbiased standard deviation over mean)."""
     return (x.std() / (x.mean() + 1e-8)) ** 2
@@ -77,21 +132,22 @@ class Router(nn.Module):
         self.from_frequency = nn.Linear(embedding, experts, bias=False)
         self.register_buffer("complexity", torch.tensor(complexity, dtype=torch.float32))
 
-    def forward(
-        self, x: Tensor, embedding: Tensor, noise: Tensor | None, route: Tensor | None = None
-    ) -> RoutingDecision:
+    def forward(self, x: Tensor, embedding: Tensor, noise: Tensor | None, steering: Steering = None) -> RoutingDecision:
         """Route each image.
 
         Args:
             x: Features ``(B, C, H, W)``.
             embedding: Frequency embedding ``(B, D)``.
             noise: Standard normal ``(B, n)``, only in training; None makes the decision deterministic.
-            route: Experts ``(B, k)`` to take instead of the best ones; their gates are the softmax values all the same.
+            steering: What takes other experts than the best ones; their gates are the softmax values all the same.
         """
         logits = self.from_features(x.mean(dim=(2, 3))) + self.from_frequency(embedding)
         noisy = logits if noise is None else logits + noise * self.noise_std
         chances = torch.softmax(noisy, dim=-1)
-        gates, experts = chances.topk(self.top_k, dim=-1) if route is None else (chances.gather(-1, route), route)
+        experts = steering if isinstance(steering, Tensor) else chances.topk(self.top_k, dim=-1).indices
+        if isinstance(steering, Effort):
+            experts = steering.choose(noisy, experts, self.complexity)
+        gates = chances.gather(-1, experts)
         balance = logits.new_zeros(()) if noise is None else self.balance_loss(logits, noisy)
         return RoutingDecision(experts, gates, logits, balance)
 
@@ -130,13 +186,13 @@ class ExpertMixture(nn.Module):
         self.out = conv1x1(channels, channels, bias=False)
 
     def forward(
-        self, x: Tensor, embedding: Tensor, shared: Tensor, noise: Tensor | None, route: Tensor | None = None
+        self, x: Tensor, embedding: Tensor, shared: Tensor, noise: Tensor | None, steering: Steering = None
     ) -> tuple[Tensor, RoutingDecision]:
         """Give each image of ``(B, C, H, W)`` to its experts; returns the same shape and the decision.
 
         In stripes, ``x`` is used up: the result takes its place.
         """
-        decision = self.router(x, embedding, noise, route)
+        decision = self.router(x, embedding, noise, steering)
         shares: list[tuple[Any, Tensor, Tensor]] = []  # the expert, its images, their gates
         for e, expert in enumerate(self.experts):
             image, choice = torch.where(decision.experts == e)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from statistics import mean
 from typing import Any
 
 import lightning as L
@@ -9,6 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from moceir.errors import TrainingError
+from moceir.reports import ExpertUsage
 from moceir.training.module import RestorationModule
 from moceir.training.schedule import ScheduleCallback
 
@@ -52,6 +55,47 @@ class ValidationView(L.Callback):
         for task, routes in pl_module.routes.items():
             chosen = torch.stack(routes).flatten().numpy()
             board.add_histogram(f"experts/{task}", chosen, trainer.global_step, bins=edges)
+
+
+class RoutingView(L.Callback):
+    """Which experts each task uses, in the logs of every validation; experts that nothing goes to are named.
+
+    ``routing/share/TASK/expert_N`` is a share over all decoder blocks; ``routing/entropy_bits/TASK`` says how evenly a
+    block spreads a task over its experts (mean of the blocks; 0 for one expert alone).
+    """
+
+    def __init__(self) -> None:
+        self._idle: set[tuple[int, int]] = set()
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the usage over all processes; warn when other experts than before have nothing to do."""
+        if not isinstance(pl_module, RestorationModule):
+            return
+        usage = self._usage(trainer, pl_module)
+        values: dict[str, float] = {}
+        for task, counts in usage.counts.items():
+            shares = usage.shares(task)
+            for expert in range(len(counts[0])):
+                values[f"routing/share/{task}/expert_{expert}"] = mean(row[expert] for row in shares)
+            values[f"routing/entropy_bits/{task}"] = mean(usage.entropy_bits(task))
+        pl_module.log_dict(values, sync_dist=True)  # the same in all processes
+        idle = set(usage.dead())
+        if idle - self._idle and trainer.is_global_zero:
+            named = ", ".join(f"expert {expert} of block {block}" for block, expert in sorted(idle))
+            print(f"warning: at step {trainer.global_step} no validation picture went to {named}", file=sys.stderr)  # noqa: T201 - training goes on, a person should look
+        self._idle = idle
+
+    @staticmethod
+    def _usage(trainer: L.Trainer, module: RestorationModule) -> ExpertUsage:
+        config = module.network.config
+        own = {
+            task: [route.tolist() for route in module.routes[task]] for task in module.tasks if task in module.routes
+        }
+        counts = torch.zeros(len(module.tasks), sum(config.decoder_blocks), config.experts, device=module.device)
+        for task, rows in ExpertUsage.of_routes(own, config.experts).counts.items():
+            counts[module.tasks.index(task)] = torch.tensor(rows)
+        whole: Any = trainer.strategy.reduce(counts, reduce_op="sum")
+        return ExpertUsage({task: rows.int().tolist() for task, rows in zip(module.tasks, whole, strict=True)})
 
 
 class FiniteGradients(L.Callback):

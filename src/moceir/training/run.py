@@ -20,7 +20,7 @@ from moceir.errors import ConfigError, WeightsError
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.recipe import Recipe, load_recipe
-from moceir.training.callbacks import EpochLine, FiniteGradients, ValidationView
+from moceir.training.callbacks import EpochLine, FiniteGradients, RoutingView, ValidationView
 from moceir.training.checkpoints import DurableCheckpointIO
 from moceir.training.data import Pairs
 from moceir.training.module import RestorationModule
@@ -100,7 +100,7 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
     best = ModelCheckpoint(folder, "best-{step}", monitor="val/psnr_db", mode="max", **when)
     last_one = ModelCheckpoint(folder, LAST.stem, enable_version_counter=False, **when)
     checkpoints = [best, last_one] if validated else [last_one]
-    callbacks: list[L.Callback] = [schedule, *checkpoints, EpochLine(schedule), ValidationView()]
+    callbacks: list[L.Callback] = [schedule, *checkpoints, EpochLine(schedule), RoutingView(), ValidationView()]
     callbacks.append(FiniteGradients(patience=20 if recipe.precision == "float16" else 0))
     if recipe.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))

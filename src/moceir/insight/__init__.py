@@ -1,0 +1,17 @@
+"""Which experts a picture, a task or a folder uses, what that costs, and what the pictures seem to suffer from."""
+
+from moceir.insight.observing import Observation, observe
+from moceir.insight.signatures import Guess, Signatures, load_signatures
+from moceir.insight.survey import PictureInsight, group_of, inspect_file, usage_by_group
+
+__all__ = [
+    "Guess",
+    "Observation",
+    "PictureInsight",
+    "Signatures",
+    "group_of",
+    "inspect_file",
+    "load_signatures",
+    "observe",
+    "usage_by_group",
+]

@@ -1,0 +1,95 @@
+"""Pictures that a model was not trained on, degraded in known ways: what signatures and studies are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from moceir.data.mixtures import Source, ValidationPairs
+from moceir.data.photographs import Photographs, picture_files, split_by_name
+from moceir.degradations import parse
+from moceir.degradations.spec import DegradationSpec
+from moceir.errors import ConfigError
+from moceir.insight.observing import observe
+from moceir.models.cost import Route
+from moceir.recipe import Recipe
+from moceir.restoration import Restorer
+from moceir.weights import ModelFile
+
+TASKS = ("noise", "rain", "haze", "blur", "low_light", "jpeg", "snow", "clean")
+"""Single degradations, for models whose training is not known."""
+
+
+class Sighting(NamedTuple):
+    """A degraded picture, seen through the network.
+
+    Attributes:
+        task: What was done to it.
+        features: See `Observation`.
+        experts: The route taken.
+    """
+
+    task: str
+    features: Tensor
+    experts: Route
+
+
+def single_tasks(description: ModelFile) -> tuple[str, ...]:
+    """The single degradations that a model was trained on; composites are left out."""
+    trained = Recipe.model_validate(description.training).tasks if description.training else {}
+    singles = [task for task, weight in trained.items() if weight and isinstance(parse(task), DegradationSpec)]
+    return tuple(singles) or TASKS
+
+
+def held_out_files(description: ModelFile, photographs: Path) -> tuple[list[Path], list[Path]]:
+    """Training and validation pictures of a folder, divided as the model's own training did.
+
+    Raises:
+        ConfigError: If the training set nothing aside.
+        DataError: If there are too few pictures.
+    """
+    share = Recipe.model_validate(description.training).validation.share if description.training else 0.05
+    if not share:
+        raise ConfigError("the model's training set no pictures aside, so that nothing can be measured on unseen ones")
+    return split_by_name(picture_files(photographs), share)
+
+
+def view_tasks(
+    restorer: Restorer,
+    files: Sequence[Path],
+    tasks: Sequence[str],
+    *,
+    most: int,
+    patch_px: int,
+    seed: int,
+    on_picture: Callable[[], object] | None = None,
+) -> list[Sighting]:
+    """Degrade the centres of some pictures in each way, and restore them.
+
+    Args:
+        restorer: What restores.
+        files: Clean pictures.
+        tasks: Degradations as text.
+        most: Pictures per task, spread evenly over the files.
+        patch_px: Side of the centres.
+        seed: Seed of the degradations.
+        on_picture: Called after each picture, for progress.
+
+    Raises:
+        ConfigError: If a task cannot be read.
+        ImageError: If a file cannot be read.
+    """
+    photographs = Photographs()
+    sightings: list[Sighting] = []
+    for task in tasks:
+        source = Source(task, [(None, path) for path in files], parse(task))
+        pairs = ValidationPairs([source], photographs, patch_px=patch_px, most=most, seed=seed)
+        for number in range(len(pairs)):
+            seen = observe(restorer, pairs[number].degraded.permute(1, 2, 0).numpy())
+            sightings.append(Sighting(task, seen.features, seen.routing.experts))
+            if on_picture:
+                on_picture()
+    return sightings

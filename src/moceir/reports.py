@@ -1,0 +1,203 @@
+"""What the routers did, for people: one picture's route with its cost and reach, and how often experts work."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from moceir.config import ModelConfig
+from moceir.errors import require_extra
+from moceir.models.cost import Route, network_cost
+from moceir.models.experts import EXPERT_REACH
+from moceir.models.routing import RoutingDecision
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockReport:
+    """What one decoder block did with one picture; lists over experts run from the cheapest to the dearest.
+
+    Attributes:
+        level: Where the block works: at 1 / 2**level of the resolution.
+        experts: Those taken, best first.
+        probabilities: The router's softmax values, before any effort.
+        scores: What these are the softmax of.
+        ranks: Inner width of each expert, in channels.
+        reach_px: Side of the square of picture pixels whose features an expert brings together: its window with the
+            reach of its kernels on either side. (Attention over channels, in all blocks, sees the whole picture.)
+        gmacs: Cost of each expert for this picture, 10^9 multiply-accumulates.
+    """
+
+    level: int
+    experts: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    scores: tuple[float, ...]
+    ranks: tuple[int, ...]
+    reach_px: tuple[int, ...]
+    gmacs: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class RoutingReport:
+    """Which experts worked on one picture, and what that cost, as ``moceir.models.cost`` counts.
+
+    Attributes:
+        blocks: The decoder blocks in order of execution (deep first).
+        gmacs: Cost of the picture on the route taken, 10^9 multiply-accumulates.
+        cheapest_gmacs: Cost on the cheapest route.
+        dearest_gmacs: Cost on the dearest route.
+    """
+
+    blocks: tuple[BlockReport, ...]
+    gmacs: float
+    cheapest_gmacs: float
+    dearest_gmacs: float
+
+    @property
+    def experts(self) -> tuple[tuple[int, ...], ...]:
+        """The route: experts taken in each decoder block."""
+        return tuple(block.experts for block in self.blocks)
+
+    @property
+    def gate_vector(self) -> tuple[float, ...]:
+        """The routers' scores of all experts in all blocks, one after the other."""
+        return tuple(score for block in self.blocks for score in block.scores)
+
+    @property
+    def cost_position(self) -> float:
+        """Where the cost lies between the cheapest (0) and the dearest route (1)."""
+        span = self.dearest_gmacs - self.cheapest_gmacs
+        return (self.gmacs - self.cheapest_gmacs) / span if span else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The same names with what JSON can hold."""
+        return dataclasses.asdict(self)
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw the probabilities as a map of blocks and experts, with the choice outlined.
+
+        Args:
+            axes: Where to draw; a new figure if None.
+
+        Raises:
+            MissingExtraError: If matplotlib is not installed.
+        """
+        require_extra("matplotlib", "inspect")
+        from matplotlib import pyplot as plt  # noqa: PLC0415 - an extra, needed for figures alone
+        from matplotlib.patches import Rectangle  # noqa: PLC0415
+
+        if axes is None:
+            axes = plt.figure(layout="constrained").subplots()
+        rows = [block.probabilities for block in self.blocks]
+        axes.imshow(rows, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+        for row, block in enumerate(self.blocks):
+            for expert, share in enumerate(block.probabilities):
+                colour = "white" if share < 0.5 else "black"
+                text = f"{share:.0%}\nrank {block.ranks[expert]}, {block.reach_px[expert]} px"
+                axes.text(expert, row, text, ha="center", va="center", color=colour, fontsize=8)
+            for expert in block.experts:
+                place = (expert - 0.46, row - 0.46)
+                axes.add_patch(Rectangle(place, 0.92, 0.92, fill=False, edgecolor="#d55e00", linewidth=2.5))
+        axes.set_xticks(range(len(rows[0])), [f"expert {e}" for e in range(len(rows[0]))])
+        axes.set_yticks(range(len(rows)), block_names(block.level for block in self.blocks))
+        return axes
+
+
+def routing_reports(
+    config: ModelConfig, decisions: Sequence[RoutingDecision], height: int, width: int
+) -> list[RoutingReport]:
+    """Describe what the routers decided, one report per image of a batch.
+
+    Args:
+        config: Shape of the network.
+        decisions: One per decoder block.
+        height: Of the pictures, in pixels.
+        width: Likewise.
+    """
+    cost = network_cost(config, height, width)
+    levels = block_levels(config)
+    ends = [cost.macs(route) / 1e9 for route in (cost.cheapest, cost.dearest)]
+    experts = [decision.experts.tolist() for decision in decisions]
+    scores = [decision.logits.float() for decision in decisions]
+    chances = [block.softmax(dim=-1).tolist() for block in scores]
+    reports: list[RoutingReport] = []
+    for i in range(len(experts[0]) if experts else 0):
+        blocks = tuple(
+            BlockReport(
+                level=level,
+                experts=tuple(experts[b][i]),
+                probabilities=tuple(chances[b][i]),
+                scores=tuple(scores[b][i].tolist()),
+                ranks=config.expert_ranks(level),
+                reach_px=tuple((window + 2 * EXPERT_REACH) << level for window in config.expert_windows()),
+                gmacs=tuple(macs / 1e9 for macs in cost.expert_macs[b]),
+            )
+            for b, level in enumerate(levels)
+        )
+        taken = cost.macs([block.experts for block in blocks]) / 1e9
+        reports.append(RoutingReport(blocks, taken, *ends))
+    return reports
+
+
+def block_levels(config: ModelConfig) -> list[int]:
+    """The level of each decoder block in order of execution: it works at 1 / 2**level of the resolution."""
+    return [level for level, blocks in zip((2, 1, 0), config.decoder_blocks, strict=True) for _ in range(blocks)]
+
+
+def block_names(levels: Iterable[int]) -> list[str]:
+    """What decoder blocks are called, in order of execution: ``block 0 (1/4)``, with their resolution."""
+    return [f"block {number} (1/{2**level})" for number, level in enumerate(levels)]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpertUsage:
+    """How often experts worked on the pictures of several groups (tasks, folders).
+
+    Attributes:
+        counts: By group: how often each expert (columns, cheapest first) was taken in each decoder block (rows).
+    """
+
+    counts: Mapping[str, Sequence[Sequence[int]]]
+
+    @classmethod
+    def of_routes(cls, routes: Mapping[str, Sequence[Route]], experts: int) -> Self:
+        """Count.
+
+        Args:
+            routes: The routes of each group's pictures.
+            experts: How many each block has.
+        """
+        counts: dict[str, list[list[int]]] = {}
+        for group, taken in routes.items():
+            blocks = zip(*taken, strict=True)
+            counts[group] = [[sum(list(e).count(x) for e in block) for x in range(experts)] for block in blocks]
+        return cls(counts)
+
+    def shares(self, group: str) -> list[list[float]]:
+        """The counts of a group as shares of each block's total."""
+        return [[count / max(sum(row), 1) for count in row] for row in self.counts[group]]
+
+    def entropy_bits(self, group: str) -> list[float]:
+        """How evenly each block spreads a group over its experts: 0 for one alone, log2 of their number for evenly."""
+        return [sum(-share * math.log2(share) for share in row if share) for row in self.shares(group)]
+
+    def dead(self) -> list[tuple[int, int]]:
+        """Block and expert wherever an expert worked on no picture of any group."""
+        return [
+            (block, expert)
+            for block, rows in enumerate(zip(*self.counts.values(), strict=True))
+            for expert, counts in enumerate(zip(*rows, strict=True))
+            if not sum(counts)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """By group: counts, shares and entropies."""
+        measures = {"shares": self.shares, "entropy_bits": self.entropy_bits}
+        return {
+            group: {"counts": counts, **{name: measure(group) for name, measure in measures.items()}}
+            for group, counts in self.counts.items()
+        }
