@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,20 +106,18 @@ def _expanded(inputs: Iterable[Path], problems: list[str]) -> Iterable[tuple[Pat
         if not glob.has_magic(text) or os.path.lexists(entry):
             yield entry, entry if entry.is_dir() else entry.parent
             continue
-        fixed = Path(*_before(entry.parts, glob.has_magic))
-        matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
-        files = [match for match in matches if match.suffix.lower() in image_io.SUFFIXES and not match.is_dir()]
+        magic = next(i for i, part in enumerate(entry.parts) if glob.has_magic(part))
+        fixed, pattern = Path(*entry.parts[:magic]), str(Path(*entry.parts[magic:]))
+        files = sorted(path for path in fixed.glob(pattern) if _is_picture(path.relative_to(fixed)) and path.is_file())
         if not files:
             problems.append(f"{entry}: the pattern matches no picture; put it in quotes and mind its folder")
         for match in files:
             yield match, fixed
 
 
-def _before(parts: tuple[str, ...], ends: Callable[[str], bool]) -> Iterable[str]:
-    for part in parts:
-        if ends(part):
-            return
-        yield part
+def _is_picture(place: Path) -> bool:
+    """By its suffix; hidden files and those in hidden folders are none."""
+    return place.suffix.lower() in image_io.SUFFIXES and not any(part.startswith(".") for part in place.parts)
 
 
 def _jobs(entries: list[tuple[Path, Path]], naming: Naming, problems: list[str]) -> list[Job]:
@@ -170,7 +168,7 @@ def _refuse_replaced_inputs(jobs: list[Job]) -> None:
     sources = {os.path.realpath(job.source) for job in jobs}
     for job in jobs:
         if os.path.realpath(job.target) in sources and job.target.exists():
-            msg = f"{job.target} is the input itself, and originals are never replaced; give another -o, or a --suffix"
+            msg = f"{job.target} is the input itself, and originals are never replaced; choose another folder or name"
             raise OutputError(msg)
 
 

@@ -98,7 +98,7 @@ class Restorer:
             ConfigError: If they do not fit the network.
         """
         other = copy.copy(self)
-        other._route = _fixed_route(self.model.config, experts)  # noqa: SLF001 - one of our own
+        other._route = _fixed_route(self.model.config, experts)
         return other
 
     @overload
@@ -114,9 +114,7 @@ class Restorer:
         self, image: NDArray[Any], *, return_routing: Literal[True], strength: float = 1.0
     ) -> tuple[NDArray[Any], RoutingReport]: ...
 
-    def restore(
-        self, image: Tensor | NDArray[Any], *, return_routing: bool = False, strength: float = 1.0
-    ) -> Any:
+    def restore(self, image: Tensor | NDArray[Any], *, return_routing: bool = False, strength: float = 1.0) -> Any:
         """Restore one picture or a batch of tensors.
 
         Args:

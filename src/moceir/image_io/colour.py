@@ -46,7 +46,7 @@ def with_change(picture: Picture, before: Pixels, after: Pixels) -> Picture:
         after: Its changed version, same shape and type.
 
     Returns:
-        The picture in its own colours; in sRGB, if its profile only leads there and not back, as those of some scanners.
+        The picture in its own colours; in sRGB, if its profile only leads there and not back, as some of scanners.
     """
     if before is picture.rgb:
         return dataclasses.replace(picture, rgb=after)

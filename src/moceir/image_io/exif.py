@@ -1,8 +1,8 @@
 """EXIF blocks, byte for byte: libvips' own writer drops what it does not know, makers' notes among it.
 
-A block is a small TIFF structure (EXIF 2.32, 4.5): a header, then directories of entries. JPEG, PNG and WebP files hold
-it as one piece, which is put in place of the piece that libvips wrote. In TIFF files its entries stand in the file's own
-directory: they are gathered into a block on reading and joined to that directory on writing.
+A block is a small TIFF structure (EXIF 2.32, 4.5): a header, then directories of entries. JPEG, PNG and WebP files
+hold it as one piece, which is put in place of the piece that libvips wrote. In TIFF files its entries stand in the
+file's own directory: they are gathered into a block on reading and joined to that directory on writing.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Limits:
         if width * height > self.max_pixels:
             msg = (
                 f"{name} claims {width}x{height} pixels, above the limit of {self.max_pixels / 1e6:g} megapixels; if "
-                "you trust the file, raise it with --max-megapixels"
+                "you trust the file and have the memory, raise it with --max-megapixels"
             )
             raise ImageError(msg)
 

@@ -38,8 +38,8 @@ def read(path: Path, limits: Limits = _ANY_LIMITS) -> Picture:
         limits: How large it may be.
 
     Raises:
-        ImageError: If the file is missing, unreadable, damaged, not one of the formats, holds several pages, is not 8 or
-            16 bit, or is above a limit.
+        ImageError: If the file is missing, unreadable, damaged, not one of the formats, holds several pages, is not 8
+            or 16 bit, or is above a limit.
         MissingExtraError: If it is a BMP file and Pillow is not installed.
     """
     try:

@@ -39,9 +39,11 @@ def over_white(rgb: Pixels, alpha: Pixels) -> Pixels:
 
 
 def _spread(weighted: Floats, weight: Floats) -> Floats:
-    """Colours everywhere from weighted colours ``(H, W, 3)`` and weights ``(H, W, 1)``: where there are none, from a
-    picture of half the size, made the same way."""
-    known: Floats = weighted / np.maximum(weight, np.float32(1e-6))
+    """Colours everywhere from weighted colours ``(H, W, 3)`` and their weights ``(H, W, 1)``.
+
+    Where there are none, they come from a picture of half the size, made the same way.
+    """
+    known = np.divide(weighted, weight, out=np.zeros_like(weighted), where=weight > 0)
     height, width = weight.shape[:2]
     if weight.all() or max(height, width) == 1:
         return known
