@@ -20,7 +20,7 @@ def fits(profile: bytes, *, grey: bool = False, cmyk: bool = False) -> bool:
 
 
 def to_srgb(picture: Picture) -> Pixels:
-    """The picture's colours in sRGB, ``(H, W, 3)``: 16 bits where a profile had to be followed, else the very array."""
+    """The picture's colours in sRGB, ``(H, W, 3)``: 16 bits if it has a profile, else the very array."""
     profile = picture.metadata.get(ICC)
     if profile is None:
         return picture.rgb
@@ -31,7 +31,8 @@ def to_srgb(picture: Picture) -> Pixels:
         converted = converted.icc_export(output_profile="srgb", intent=_INTENT, depth=16)
         return converted.numpy()
     except pyvips.Error:
-        return picture.rgb  # a profile that nobody can follow: as viewers do, sRGB
+        # A profile that nobody can follow counts as sRGB, as it does for viewers.
+        return picture.rgb if picture.rgb.dtype == np.uint16 else picture.rgb.astype(np.uint16) * 257
 
 
 def with_change(picture: Picture, before: Pixels, after: Pixels) -> Picture:
@@ -42,14 +43,12 @@ def with_change(picture: Picture, before: Pixels, after: Pixels) -> Picture:
 
     Args:
         picture: In its own colours, with a profile.
-        before: What `to_srgb` made of it.
+        before: What `to_srgb` made of it, uint16.
         after: Its changed version, same shape and type.
 
     Returns:
         The picture in its own colours; in sRGB, if its profile only leads there and not back, as some of scanners.
     """
-    if before is picture.rgb:
-        return dataclasses.replace(picture, rgb=after)
     kind = picture.rgb.dtype
     try:
         there = [_from_srgb(pixels, picture.metadata[ICC], picture.grey).astype(np.int32) for pixels in (before, after)]

@@ -32,8 +32,7 @@ def from_network(picture: Picture, seen: Pixels, restored: Pixels) -> Picture:
         what they hide.
     """
     if picture.grey:
-        grey = restored.astype(np.float32).mean(axis=2, keepdims=True).round().astype(restored.dtype)
-        restored = np.repeat(grey, 3, axis=2)
+        seen, restored = _without_colour(seen), _without_colour(restored)
     if ICC in picture.metadata:
         done = with_change(picture, seen, restored)
     else:
@@ -41,3 +40,9 @@ def from_network(picture: Picture, seen: Pixels, restored: Pixels) -> Picture:
     if picture.alpha is None:
         return done
     return dataclasses.replace(done, rgb=np.where(picture.alpha[..., None] == 0, picture.rgb, done.rgb))
+
+
+def _without_colour(pixels: Pixels) -> Pixels:
+    """Three equal channels, the mean of those given."""
+    grey = pixels.astype(np.float32).mean(axis=2, keepdims=True).round().astype(pixels.dtype)
+    return np.repeat(grey, 3, axis=2)
