@@ -29,9 +29,18 @@ def camera_exif(orientation: int = 6) -> bytes:
     block = Image.Exif()
     block.endian = ">"
     block[271], block[272], block[274] = "Camera Works", "Model 7", orientation
-    block[305], block[306], block[315], block[33432] = "Firmware 1.2", "2024:05:06 07:08:09", "A. Person", "(c) A. Person"
+    block[305], block[306], block[315], block[33432] = (
+        "Firmware 1.2",
+        "2024:05:06 07:08:09",
+        "A. Person",
+        "(c) A. Person",
+    )
     inner = block.get_ifd(34665)
-    inner[33434], inner[33437], inner[34855] = TiffImagePlugin.IFDRational(1, 250), TiffImagePlugin.IFDRational(28, 10), 400
+    inner[33434], inner[33437], inner[34855] = (
+        TiffImagePlugin.IFDRational(1, 250),
+        TiffImagePlugin.IFDRational(28, 10),
+        400,
+    )
     inner[36867], inner[37500], inner[42036] = "2024:05:06 07:08:09", MAKERS_NOTE, "50mm f/1.8"
     place = block.get_ifd(34853)
     place[1], place[2], place[3], place[4] = "N", (48.0, 30.0, 1.5), "E", (9.0, 10.0, 3.25)
@@ -52,7 +61,8 @@ def camera_file(path: Path, orientation: int = 6) -> None:
     elif path.suffix == ".png":
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP_BLOCK.decode())
-        options["pnginfo"].add_text("Author", "A. Person")
+        options["pnginfo"].add_text("Author", "A. P\xebrson")
+        options["pnginfo"].add_text("Title", "a long story " * 9, zip=True)
     else:
         options["xmp"] = XMP_BLOCK
     Image.fromarray(pixels()).save(path, FORMATS[path.suffix], **options)
@@ -96,7 +106,8 @@ def test_camera_files_keep_what_they_tell(nano, tmp_path: Path, source_suffix: s
         assert image_io.read(target).metadata[EXIF] == exif.without_prefix(camera_exif())
     if (source_suffix, target_suffix) == (".png", ".png"):
         with Image.open(target) as image:
-            assert image.info["Author"] == "A. Person"
+            assert image.info["Author"] == "A. P\xebrson"
+            assert image.info["Title"] == "a long story " * 9
 
 
 def test_the_network_sees_pictures_upright(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ Pixels = NDArray[np.uint8 | np.uint16]
 
 EXIF, XMP, IPTC, ICC, PHOTOSHOP = "exif-data", "xmp-data", "iptc-data", "icc-profile-data", "photoshop-data"
 """libvips' names of the blocks around the pixels."""
-COMMENT_PREFIX = "png-comment-"
+PNG_TEXT = "png-text"
+"""All text chunks of a PNG file but XMP, as they are."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Picture:
             pictures have three equal channels.
         alpha: ``(H, W)`` of the same type, not multiplied into the colours; or None.
         grey: Whether the file had a single colour channel; it is then written with one again.
-        metadata: Blocks by libvips field name, as ``exif-data`` (without a container's prefix); text as bytes.
+        metadata: Blocks by libvips field name, as ``exif-data`` (without a container's prefix).
         pixels_per_mm: Resolution across and down, as viewers and printers use it.
         orientation: How the file stores the upright pixels (EXIF 2.32, tag 274); it is stored so again.
         notes: What the file had that a picture here has not, in a few words each.

@@ -11,15 +11,15 @@ import numpy as np
 import pyvips
 
 from moceir.errors import ImageError, require_extra
-from moceir.image_io import exif
+from moceir.image_io import exif, png_text
 from moceir.image_io.colour import SRGB_PROFILE, fits
 from moceir.image_io.formats import LOADERS, WANTED, Limits
 from moceir.image_io.picture import (
-    COMMENT_PREFIX,
     EXIF,
     ICC,
     IPTC,
     PHOTOSHOP,
+    PNG_TEXT,
     XMP,
     Picture,
     Pixels,
@@ -74,7 +74,7 @@ def decode(data: bytes, name: str, limits: Limits = _ANY_LIMITS) -> Picture:
         _check_kind(name, image)
         limits.check_pixels(name, image.width, image.height)
         return _decode(image, data, notes)
-    except pyvips.Error as error:
+    except (pyvips.Error, UnicodeDecodeError) as error:  # messages of libvips may quote bytes that are no text
         msg = f"{name} cannot be read: {reason(error)}; expected a whole {WANTED} file"
         raise ImageError(msg) from error
 
@@ -83,8 +83,9 @@ def reason(error: Exception) -> str:
     """The telling line of a libvips or system error."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    detail = getattr(error, "detail", "") or str(error)
-    return next((line.strip() for line in detail.splitlines() if line.strip()), "unknown reason")
+    # The first line tells most, and begins with the name of a part of libvips. Some failures come without any.
+    lines = [line.strip() for line in getattr(error, "detail", "").splitlines() if line.strip()]
+    return lines[0].partition(": ")[2] or lines[0] if lines else "it is damaged"
 
 
 def _open(data: bytes) -> tuple[Any, list[str]]:
@@ -128,9 +129,8 @@ def _metadata(image: Any, data: bytes, kind: str) -> dict[str, bytes]:
     """The blocks around the pixels."""
     names = [name for name in (XMP, IPTC, ICC, PHOTOSHOP) if image.get_typeof(name)]
     metadata = {name: image.get(name) for name in names}
-    for name in image.get_fields():
-        if name.startswith(COMMENT_PREFIX):
-            metadata[name] = str(image.get(name)).encode()
+    if kind == "png" and (texts := png_text.collect(data)):
+        metadata[PNG_TEXT] = texts
     block = image.get(EXIF) if image.get_typeof(EXIF) else exif.from_tiff(data) if kind == "tiff" else None
     if block:
         block = exif.without_prefix(block)

@@ -11,7 +11,7 @@ import pyvips
 
 from moceir.errors import OutputError
 from moceir.files import whole_file
-from moceir.image_io import exif
+from moceir.image_io import exif, png_text
 from moceir.image_io.colour import fits, to_8_bit, to_srgb
 from moceir.image_io.formats import (
     DEFAULT_QUALITY,
@@ -21,7 +21,7 @@ from moceir.image_io.formats import (
     WRITABLE_SUFFIXES,
     format_of,
 )
-from moceir.image_io.picture import COMMENT_PREFIX, EXIF, ICC, Picture, turn_back
+from moceir.image_io.picture import EXIF, ICC, PNG_TEXT, Picture, turn_back
 from moceir.image_io.reading import reason
 from moceir.image_io.transparency import over_white
 
@@ -84,19 +84,19 @@ def encode(picture: Picture, kind: str, *, quality: int = DEFAULT_QUALITY, strip
     image = array.copy(interpretation=interpretation, xres=across, yres=down)
     block = None if strip else _exif(picture)
     for name, value in picture.metadata.items():
-        if name.startswith(COMMENT_PREFIX):
-            image.set_type(pyvips.GValue.gstr_type, name, value.decode())
-        elif name != EXIF:
+        if name not in (EXIF, PNG_TEXT):
             image.set_type(pyvips.GValue.blob_type, name, value)
     if block or kind == "tiff":
         image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
-    options = dict(SAVE_OPTIONS[kind], keep="icc" if strip else "all" if block else "xmp|iptc|icc|other")
+    options = dict(SAVE_OPTIONS[kind], keep="icc" if strip else "all" if block else "xmp|iptc|icc")
     if kind in LOSSY:
         options["Q"] = quality
     if kind == "tiff" and pixels.nbytes > _CLASSIC_TIFF_BYTES:
         options["bigtiff"] = True
     data: bytes = image.write_to_buffer(f".{kind}", **options)
-    return exif.replace(data, kind, block) if block else data
+    data = exif.replace(data, kind, block) if block else data
+    texts = picture.metadata.get(PNG_TEXT)
+    return png_text.insert(data, texts) if texts and kind == "png" and not strip else data
 
 
 def protect_original(source: Path, target: Path) -> None:
