@@ -123,7 +123,6 @@ def restore_command(
     max_megapixels: Annotated[
         float | None,
         typer.Option(
-            min=0.000001,
             help="Refuse larger pictures: small files can unpack to more than there is memory.",
             show_default="what memory allows, at most 500",
             rich_help_panel=LIMITS,
