@@ -15,16 +15,17 @@ SRC = ROOT / "src"
 LAYERS = (
     # L0. What all the others raise comes below what the others are set up with.
     ("errors",),
-    ("config", "allocator", "files"),
+    ("config", "allocator", "files", "pipeline"),
     ("recipe",),
     # L1
     ("image_io", "degradations", "losses", "metrics", "models"),
     # L2
     ("weights", "data"),
-    ("memory", "tiling", "reports"),
+    ("reports",),
+    ("memory", "tiling", "planning", "results"),
     # L3. Everything that is measured, explained, exported or distributed is a Restorer or a training run.
     ("restoration",),
-    ("training", "evaluation", "profiling", "insight", "export"),
+    ("training", "evaluation", "profiling", "insight", "export", "batch", "sequence"),
     ("cluster",),
     # L4
     ("cli", "web"),

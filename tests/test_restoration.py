@@ -170,7 +170,7 @@ def test_a_limit_that_is_no_amount_is_refused(nano: MoCEIR, limit: int | str) ->
 
 def test_files_keep_depth_alpha_and_greyness(restorer: Restorer, tmp_path: Path) -> None:
     rgb = picture(12, 14, "uint16")
-    alpha = np.arange(12 * 14, dtype=np.uint16).reshape(12, 14) * 300
+    alpha = np.arange(12 * 14, dtype=np.uint16).reshape(12, 14) * 300 + 1  # nothing is hidden
     image_io.write(tmp_path / "in.png", image_io.Picture(rgb, alpha=alpha))
     done = restorer.restore_file(tmp_path / "in.png", tmp_path / "out.png")
     assert (done.width, done.height) == (14, 12)

@@ -1,7 +1,8 @@
 """Restoring pictures: arrays, tensors and files in, the same kind out.
 
 The contract: the result has the size, type and range of the input, whatever the size, from 1x1 up. Files keep bit depth
-(as far as the format holds it), grey or colour, alpha, ICC profile, EXIF and XMP; the EXIF orientation is applied.
+(as far as the format holds it), grey or colour, alpha, ICC profile, EXIF, XMP, IPTC and the way they are stored. The
+network sees them upright and in sRGB; its change is carried over to the colours of the file.
 
 Pictures are restored whole where memory allows. Else they are restored in tiles (see ``moceir.tiling``), and the caller
 is told; where not even that fits, they are refused.
@@ -9,7 +10,7 @@ is told; where not even that fits, they are refused.
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 import math
 import time
 import warnings
@@ -25,11 +26,13 @@ from torch import Tensor
 from moceir import image_io
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError, ImageError
+from moceir.image_io import Picture
 from moceir.memory import IMAGE_BYTES, available_bytes, describe_bytes, parse_bytes, peak_bytes
 from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, check_routes
 from moceir.reports import RoutingReport, routing_reports
+from moceir.results import FileResult, PictureResult
 from moceir.tiling import restore_in_tiles, tile_sides
 from moceir.weights import load
 
@@ -41,34 +44,14 @@ FREE_SHARE = 0.9
 """How much of the free memory is used if no limit is given."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
-Experts = Literal["auto", "cheapest", "dearest"] | Sequence[int]
-"""Who works on a picture: whom the routers choose, the cheapest or dearest, or one given expert per decoder block."""
+Experts = Literal["auto", "cheapest", "dearest"] | Sequence[int] | Sequence[Sequence[int]]
+"""Who works on a picture: whom the routers choose, the cheapest or dearest, or given ones per decoder block: one index,
+or as many as work together, as `RoutingReport` has them."""
 
 Effort = Literal["low", "auto", "high"] | float
 """How much a picture may cost, by the routers' choice shifted towards cheap (below 0) or dear experts (above 0)."""
 EFFORTS: dict[str | float, float] = {"low": -1.0, "auto": 0.0, "high": 1.0}
 """The efforts with a name: by how much the score of the dearest expert is shifted, the others' less."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FileResult:
-    """What happened to one file.
-
-    Attributes:
-        source: The degraded file.
-        target: The restored file.
-        width: Pixels.
-        height: Pixels.
-        seconds: Time for reading, restoring and writing.
-        tile_px: Side of the tiles it was restored in; None if it was restored whole, as it should be.
-    """
-
-    source: Path
-    target: Path
-    width: int
-    height: int
-    seconds: float
-    tile_px: int | None = None
 
 
 class Restorer:
@@ -122,22 +105,38 @@ class Restorer:
         """
         return cls(load(name_or_folder), device, experts, memory_limit, effort)
 
-    @overload
-    def restore(self, image: Image, *, return_routing: Literal[False] = False) -> Image: ...
+    def with_experts(self, experts: Experts) -> Self:
+        """The same network, not copied, with other experts at work, and no effort that shifts them.
+
+        Raises:
+            ConfigError: If they do not fit the network.
+        """
+        other = copy.copy(self)
+        other._route = _fixed_route(self.model.config, experts)
+        other._shift = 0.0
+        return other
 
     @overload
-    def restore(self, image: Tensor, *, return_routing: Literal[True]) -> tuple[Tensor, list[RoutingReport]]: ...
+    def restore(self, image: Image, *, return_routing: Literal[False] = False, strength: float = 1.0) -> Image: ...
 
     @overload
-    def restore(self, image: NDArray[Any], *, return_routing: Literal[True]) -> tuple[NDArray[Any], RoutingReport]: ...
+    def restore(
+        self, image: Tensor, *, return_routing: Literal[True], strength: float = 1.0
+    ) -> tuple[Tensor, list[RoutingReport]]: ...
 
-    def restore(self, image: Tensor | NDArray[Any], *, return_routing: bool = False) -> Any:
+    @overload
+    def restore(
+        self, image: NDArray[Any], *, return_routing: Literal[True], strength: float = 1.0
+    ) -> tuple[NDArray[Any], RoutingReport]: ...
+
+    def restore(self, image: Tensor | NDArray[Any], *, return_routing: bool = False, strength: float = 1.0) -> Any:
         """Restore one picture or a batch of tensors.
 
         Args:
             image: ``(H, W, 3)`` RGB array of uint8, uint16 or floats in [0, 1]; or a float tensor ``(B, 3, H, W)`` in
                 [0, 1], each image of which gets what it would get alone.
             return_routing: Also say which experts worked on it.
+            strength: How much of the restoration to take, from 0 (the picture as it came) to 1 (all of it).
 
         Returns:
             The restored picture: same kind, shape, type, range and (for tensors) device. With ``return_routing`` a pair
@@ -147,9 +146,10 @@ class Restorer:
             UserWarning: If it did not fit into memory whole and was restored in tiles.
 
         Raises:
+            ConfigError: If the strength is not from 0 to 1.
             ImageError: If shape, type or values are other than these, or not even tiles fit into memory.
         """
-        restored, reports, tile = self._restore(image)
+        restored, reports, tile = self._restore(image, strength)
         if tile is not None:
             height, width = image.shape[-2:] if isinstance(image, Tensor) else image.shape[:2]
             needed = describe_bytes(self._needed_bytes(height, width, None))
@@ -160,11 +160,14 @@ class Restorer:
             )
         return (restored, reports) if return_routing else restored
 
-    def _restore(self, image: Tensor | NDArray[Any]) -> tuple[Any, Any, int | None]:
+    def _restore(self, image: Tensor | NDArray[Any], strength: float) -> tuple[Any, Any, int | None]:
         """The picture or pictures, their reports, and the side of the tiles if there were any."""
+        check_strength(strength)
         if isinstance(image, Tensor):
             _check_values(image.shape, (image.ndim == 4 and image.shape[1] == 3), image.is_floating_point(), image)
-            batch, decisions, tile = self._run(image.to(self.device, torch.float32))
+            given = image.to(self.device, torch.float32)
+            batch, decisions, tile = self._run(given)
+            batch = given.lerp(batch, strength) if strength < 1 else batch
             batch = batch.to(image.device, image.dtype)
             return batch, routing_reports(self.model.config, decisions, *batch.shape[-2:]), tile
         kind = image.dtype
@@ -174,29 +177,37 @@ class Restorer:
             image.shape, image.ndim == 3 and image.shape[-1] == 3, whole or kind.kind == "f", None if whole else image
         )
         scaled = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32) / np.float32(top))
-        batch, decisions, tile = self._run(scaled.permute(2, 0, 1)[None].to(self.device))
+        given = scaled.permute(2, 0, 1)[None].to(self.device)
+        batch, decisions, tile = self._run(given)
+        batch = given.lerp(batch, strength) if strength < 1 else batch
         restored = batch[0].permute(1, 2, 0).cpu().numpy()
         restored = np.rint(restored * top).astype(kind) if whole else restored.astype(kind)
         return restored, routing_reports(self.model.config, decisions, *batch.shape[-2:])[0], tile
 
-    def restore_file(self, source: Path, target: Path) -> FileResult:
+    def restore_picture(self, picture: Picture, *, strength: float = 1.0) -> PictureResult:
+        """Restore a decoded picture file; `restore_file` between reading and writing.
+
+        Raises:
+            ConfigError: If the strength is not from 0 to 1.
+            ImageError: If it does not fit into memory.
+        """
+        seen = image_io.to_network(picture)
+        restored, routing, tile = self._restore(seen, strength)
+        return PictureResult(image_io.from_network(picture, seen, restored), routing, tile)
+
+    def restore_file(self, source: Path, target: Path, *, strength: float = 1.0) -> FileResult:
         """Restore a picture file into another file; the format follows the target's suffix.
 
         Raises:
+            ConfigError: If the strength is not from 0 to 1.
             ImageError: If the source cannot be read or does not fit into memory.
             OutputError: If the target is the source or cannot be written.
         """
         began = time.perf_counter()
         image_io.protect_original(source, target)
-        picture = image_io.read(source)
-        rgb, _, tile = self._restore(picture.rgb)
-        restored = dataclasses.replace(picture, rgb=rgb)
-        if picture.grey:
-            grey = restored.rgb.astype(np.float32).mean(axis=2, keepdims=True).round().astype(restored.rgb.dtype)
-            restored = dataclasses.replace(restored, rgb=np.repeat(grey, 3, axis=2))
-        image_io.write(target, restored)
-        height, width = picture.rgb.shape[:2]
-        return FileResult(source, target, width, height, time.perf_counter() - began, tile)
+        done = self.restore_picture(image_io.read(source), strength=strength)
+        image_io.write(target, done.picture)
+        return FileResult.of(done, source, target, time.perf_counter() - began)
 
     def _run(self, images: Tensor) -> tuple[Tensor, list[RoutingDecision], int | None]:
         """Restore ``(B, 3, H, W)``, whole if that fits, else in the largest tiles that do."""
@@ -257,6 +268,16 @@ def _together(decisions: Sequence[RoutingDecision]) -> RoutingDecision:
     return RoutingDecision(experts, gates, logits, decisions[0].balance_loss)
 
 
+def check_strength(strength: float) -> None:
+    """Refuse what is no share.
+
+    Raises:
+        ConfigError: If the strength is not from 0 to 1.
+    """
+    if not 0 <= strength <= 1:
+        raise ConfigError(f"strength is {strength:g}; give a number from 0 (nothing changes) to 1 (all of it)")
+
+
 def choose_device(name: str) -> torch.device:
     """Turn a device's name into a device that is there.
 
@@ -284,7 +305,8 @@ def _fixed_route(config: ModelConfig, experts: Experts) -> Tensor | None:
             raise ConfigError(f"unknown experts '{experts}'; choose auto, cheapest, dearest or one index per block")
         route = torch.tensor(named[experts], dtype=torch.int64).view(-1, config.top_k)
     else:
-        route = torch.tensor(experts, dtype=torch.int64).view(-1, 1)
+        rows = [[row] if isinstance(row, int) else list(row) for row in experts]
+        route = torch.tensor(rows, dtype=torch.int64).view(len(rows), len(rows[0]) if rows else 1)
     return check_routes(route.unsqueeze(1), config, 1)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from moceir.models.network import MoCEIR
-from moceir.models.routing import Effort, RoutingDecision
+from moceir.models.routing import RoutingDecision, shifted_decisions
 
 STEP = 128
 """Tiles begin at multiples of this many pixels, where windows of the whole picture begin at every level (32 pixels at
@@ -45,7 +45,7 @@ def restore_in_tiles(
     asked = list(cuts) if len(cuts) <= PROBES else spread(tops, lefts)
     decisions = _mean_decisions([network.restore_with_routing(cuts[place], routes=routes)[1] for place in asked])
     if effort:
-        decisions = _shifted(decisions, network, effort)
+        decisions = shifted_decisions(decisions, [router.complexity for router in network.routers()], effort)
     route = torch.stack([decision.experts for decision in decisions])
     restored = torch.zeros_like(images)
     for (top, left), cut in cuts.items():
@@ -104,14 +104,3 @@ def _mean_decisions(probes: list[list[RoutingDecision]]) -> list[RoutingDecision
         experts = block[0].experts if agreed else chances.topk(top_k, dim=-1).indices
         decisions.append(RoutingDecision(experts, chances.gather(-1, experts), logits, block[0].balance_loss))
     return decisions
-
-
-def _shifted(decisions: list[RoutingDecision], network: MoCEIR, shift: float) -> list[RoutingDecision]:
-    """The decisions that an effort makes of the routers' own."""
-    effort = Effort(shift)
-    shifted: list[RoutingDecision] = []
-    for decision, router in zip(decisions, network.routers(), strict=True):
-        experts = effort.choose(decision.logits, decision.experts, router.complexity)
-        gates = decision.logits.softmax(dim=-1).gather(-1, experts)
-        shifted.append(decision._replace(experts=experts, gates=gates))
-    return shifted

@@ -134,7 +134,7 @@ def test_the_input_is_never_replaced(tmp_path: Path, clean: Path) -> None:
     before = contents(clean)
     result = run("degrade", clean / "a.png", "-o", clean, "--with", "rain", "--overwrite")
     assert result.exit_code == 1
-    assert "input itself" in result.stderr
+    assert "input itself" in str(result.exception)
     assert contents(clean) == before
 
 

@@ -119,7 +119,7 @@ def test_the_input_is_never_replaced(tmp_path: Path, model_folder: Path) -> None
     before = (tmp_path / "in.png").read_bytes()
     result = run("restore", tmp_path / "in.png", "-o", tmp_path, "--overwrite", "--model", model_folder)
     assert result.exit_code == 1
-    assert "input itself" in result.stderr
+    assert "input itself" in str(result.exception)
     assert (tmp_path / "in.png").read_bytes() == before
 
 

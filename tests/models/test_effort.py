@@ -13,7 +13,7 @@ from moceir.errors import ConfigError
 from moceir.models.cost import Route, network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
-from moceir.models.routing import Effort
+from moceir.models.routing import Effort, shifted_decisions
 
 SHIFTS = (-1e4, -4.0, -1.0, -0.2, 0.0, 0.2, 1.0, 4.0, 1e4)
 COMPLEXITY = torch.tensor([0.1, 0.25, 0.5, 1.0])
@@ -99,6 +99,18 @@ def test_each_image_of_a_batch_is_steered_as_if_alone(effort: float) -> None:
             alone, own = network.restore_with_routing(image[None], effort=effort)
             assert [d.experts[0].tolist() for d in own] == [d.experts[i].tolist() for d in decisions]
             torch.testing.assert_close(together[i : i + 1], alone, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("effort", [-1.0, -0.2, 0.2, 1.0])
+def test_the_routers_own_decisions_tell_what_an_effort_makes_of_them(effort: float) -> None:
+    network = diverse_network(0, 1)
+    complexities = [router.complexity for router in network.routers()]
+    with torch.inference_mode():
+        own = network.restore_with_routing(images())[1]
+        steered = network.restore_with_routing(images(), effort=effort)[1]
+    assert any(not torch.equal(a.experts, b.experts) for a, b in zip(own, steered, strict=True))
+    for foretold, decision in zip(shifted_decisions(own, complexities, effort), steered, strict=True):
+        assert torch.equal(foretold.experts, decision.experts)
 
 
 @pytest.mark.parametrize("effort", [-1.0, 0.0, 1.0])

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moceir.cli.jobs import plan_jobs, run_jobs
+from moceir.cli.jobs import Overwrite, SkipExisting, Stages, existing_policy, run_jobs
 from moceir.errors import DataError
+
+if TYPE_CHECKING:
+    from moceir.image_io import Picture
+    from moceir.planning import Job
 
 
 class Format(StrEnum):
@@ -19,6 +23,9 @@ class Format(StrEnum):
     tif = "tif"
     webp = "webp"
     jpg = "jpg"
+
+
+FORMAT_NAMES = {Format.tif: "tiff", Format.jpg: "jpeg"}
 
 
 def degrade_command(
@@ -44,7 +51,8 @@ def degrade_command(
         typer.Option(metavar="FOLDER", help="Grey depth maps for haze, named as the pictures; brighter is farther."),
     ] = None,
     file_format: Annotated[Format, typer.Option("--format", help="PNG and TIFF keep every level.")] = Format.png,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist already.")] = False,
+    overwrite: Overwrite = False,
+    skip_existing: SkipExisting = False,
 ) -> None:
     """Degrade clean pictures: noise, poisson_gaussian, rain, snow, haze, blur, low_light, resize, jpeg, or composites.
 
@@ -59,20 +67,20 @@ def degrade_command(
 
         moceir degrade photographs/ -o again/ --replay worn/degradations.jsonl
     """
-    if bool(kinds) == (replay is not None):
-        raise typer.BadParameter("give either --with, as --with noise:sigma=25, or --replay")
-    if replay is not None and seed is not None:
-        raise typer.BadParameter("--replay repeats the seeds of its file; leave --seed out")
+    _check_usage(kinds, replay, seed)
+    existing = existing_policy(overwrite, skip_existing)
 
     from moceir import image_io  # noqa: PLC0415 - keeps --help fast
     from moceir.data import degraded  # noqa: PLC0415
     from moceir.degradations import parse  # noqa: PLC0415
+    from moceir.planning import Naming, plan  # noqa: PLC0415
 
     spec = parse("+".join(kinds)) if kinds else None
     if spec and depth and "haze" not in spec.names:
         raise typer.BadParameter(f"--depth is for haze, and there is none in {spec}")
     recorded = degraded.read_descriptions(replay) if replay else {}
-    jobs, problems = plan_jobs(inputs, output, f".{file_format}")
+    kind = FORMAT_NAMES.get(file_format, file_format.value)
+    jobs, problems = plan(inputs, Naming(output, kind, single_file=False))
     listing = output / degraded.DESCRIPTIONS
     described = degraded.read_descriptions(listing) if listing.exists() else {}
 
@@ -86,19 +94,37 @@ def degrade_command(
             raise DataError(f"{known.file} was made with a depth map; give the folder of depth maps with --depth")
         return known.model_copy(update={"file": file})
 
-    def degrade_file(source: Path, target: Path) -> str:
-        image_io.protect_original(source, target)
-        description = describe(target.relative_to(output).as_posix())
-        clean = image_io.read(source)
+    def read(job: Job) -> Picture:
+        image_io.protect_original(job.source, job.target)
+        return image_io.read(job.source)
+
+    def work(job: Job, clean: Picture) -> tuple[Picture, degraded.Description]:
+        description = describe(job.target.relative_to(output).as_posix())
         size = clean.rgb.shape[0], clean.rgb.shape[1]
         depth_map = degraded.read_depth(depth, description.name, size) if depth and description.depth_map else None
-        image_io.write(target, degraded.degrade_picture(clean, description, depth_map))
+        return degraded.degrade_picture(clean, description, depth_map), description
+
+    def write(job: Job, done: tuple[Picture, degraded.Description]) -> str:
+        picture, description = done
+        image_io.write(job.target, picture)
         described[description.name] = description
-        return f"{size[1]}x{size[0]}, {description.degradation}"
+        return f"{picture.rgb.shape[1]}x{picture.rgb.shape[0]}, {description.degradation}"
 
     try:
-        run_jobs(jobs, problems, degrade_file, done="degraded", overwrite=overwrite)
+        run_jobs(jobs, problems, Stages("degraded", read, work, write, str), existing)
     finally:
         # Also after an interruption: pictures without their description would be of little use.
         if described:
             degraded.write_descriptions(listing, described.values())
+
+
+def _check_usage(kinds: list[str] | None, replay: Path | None, seed: int | None) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        typer.BadParameter: If they do.
+    """
+    if bool(kinds) == (replay is not None):
+        raise typer.BadParameter("give either --with, as --with noise:sigma=25, or --replay")
+    if replay is not None and seed is not None:
+        raise typer.BadParameter("--replay repeats the seeds of its file; leave --seed out")

@@ -1,95 +1,200 @@
-"""What commands over many pictures share: which file becomes which, and one after the other with a line for each."""
+"""What commands over many pictures share: one after the other, with a line for each, a bar, a summary and an end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import contextlib
+import errno
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 
-from moceir.errors import ImageError, MoceirError, OutputError
+from moceir.errors import MoceirError
+from moceir.pipeline import overlapped
+
+if TYPE_CHECKING:
+    from moceir.planning import Job
+
+Read = TypeVar("Read")
+Worked = TypeVar("Worked")
+Written = TypeVar("Written")
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def plan_jobs(inputs: list[Path], output: Path, suffix: str | None = None) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Decide which file becomes which, before anything is written.
+class Existing(Enum):
+    """What happens to outputs that are there already."""
 
-    Args:
-        inputs: Files and folders.
-        output: A folder; or, if outputs keep their suffixes and there is exactly one input file, a picture file.
-        suffix: Suffix of all outputs, as ``.png``; None to keep those of the inputs.
+    REFUSE = auto()
+    SKIP = auto()
+    REPLACE = auto()
 
-    Returns:
-        Pairs of source and target, and a line for each input that holds no pictures.
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist already.")]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Leave outputs that exist as they are: goes on where a run ended.")
+]
+
+
+def existing_policy(overwrite: bool, skip_existing: bool) -> Existing:
+    """One of three from two options.
 
     Raises:
-        OutputError: If two sources would write one target, or the output is a file where a folder is needed.
+        typer.BadParameter: If both are given.
     """
-    from moceir import image_io  # noqa: PLC0415 - keeps --help fast
-
-    as_file = output.suffix.lower() in image_io.SUFFIXES and not output.is_dir()
-    if as_file and suffix is None and len(inputs) == 1 and not inputs[0].is_dir():
-        return [(inputs[0], output)], []
-    if as_file or output.is_file():
-        raise OutputError(f"{output} is the name of a file, but this makes a folder of files; give a folder with -o")
-    found: list[tuple[Path, Path]] = []
-    problems: list[str] = []
-    for entry in inputs:
-        try:
-            found += image_io.find([entry])
-        except ImageError as error:
-            problems.append(f"{entry}: {error}")
-    jobs: dict[Path, Path] = {}
-    for source, place in found:
-        target = output / (place if suffix is None else place.with_suffix(suffix))
-        if target in jobs:
-            raise OutputError(
-                f"{jobs[target]} and {source} would both be written to {target}; give them different output folders"
-            )
-        jobs[target] = source
-    return [(source, target) for target, source in jobs.items()], problems
+    if overwrite and skip_existing:
+        raise typer.BadParameter("give --overwrite or --skip-existing, not both")
+    return Existing.REPLACE if overwrite else Existing.SKIP if skip_existing else Existing.REFUSE
 
 
-def run_jobs(
-    jobs: list[tuple[Path, Path]],
-    problems: list[str],
-    work: Callable[[Path, Path], str],
-    *,
-    done: str,
-    overwrite: bool,
-) -> None:
-    """Do the jobs of ``plan_jobs``, with a progress bar and a line for each; one that fails does not stop the others.
+@dataclass(frozen=True)
+class Stages(Generic[Read, Worked, Written]):
+    """How a picture is made, as in ``moceir.pipeline.overlapped``, and what its line says.
 
-    Args:
-        jobs: Pairs of source and target.
-        problems: A line for each input that could not be planned; they count as failed.
-        work: Makes the target and returns what the line says about it.
+    Attributes:
         done: What happened to a picture, as ``restored``.
-        overwrite: Whether targets that exist are replaced.
+        read: First stage.
+        work: Second stage.
+        write: Third stage.
+        describe: What the line says of what the third stage made.
+        record: Called with each job and its outcome: what was made, the error, or None if it was skipped.
+        summarize: What the last line says in addition.
+    """
+
+    done: str
+    read: Callable[[Job], Read]
+    work: Callable[[Job, Read], Worked]
+    write: Callable[[Job, Worked], Written]
+    describe: Callable[[Written], str]
+    record: Callable[[Job, Written | MoceirError | None], None] = lambda *_: None
+    summarize: Callable[[], str] = lambda: ""
+
+
+def run_jobs(jobs: list[Job], problems: list[str], stages: Stages[Any, Any, Any], existing: Existing) -> None:
+    """Do the jobs, with a progress bar and a line for each; one that fails does not stop the others.
+
+    Ctrl-C (or a request to terminate) lets the picture in hand be finished; a second one stops at once. A full disk
+    stops the run: no further picture could be written.
+
+    Args:
+        jobs: What to make.
+        problems: A line for each input that could not be planned; they count as failed.
+        stages: How.
+        existing: What happens to outputs that are there already.
 
     Raises:
-        typer.Exit: With code 1 if anything failed.
+        typer.Exit: With code 1 if anything failed or is left to do.
     """
-    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from moceir.planning import check_target  # noqa: PLC0415 - keeps --help fast
 
     for problem in problems:
-        typer.echo(f"failed {problem}", err=True)
-    failed = len(problems)
-    # The bar goes to the terminal alone; lines go where they are sent.
-    console = Console(stderr=True)
-    columns = (TextColumn(done), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task(done, total=len(jobs))
-        for source, target in jobs:
-            try:
-                if target.exists() and not overwrite:
-                    raise OutputError(f"{target} exists already; add --overwrite or choose another output")
-                typer.echo(f"{done} {source} -> {target} ({work(source, target)})")
-            except MoceirError as error:
-                failed += 1
-                typer.echo(f"failed {source}: {error}", err=True)
-            progress.advance(bar)
-    if len(jobs) + len(problems) > 1:
-        typer.echo(f"{len(jobs) + len(problems) - failed} {done}, {failed} failed")
-    if failed:
+        echo(f"failed {problem}", err=True)
+    counts = Counter(failed=len(problems))
+    to_do = _to_do(jobs, stages, existing)
+    counts["skipped"] = len(jobs) - len(to_do)
+    began = time.perf_counter()
+
+    def read(job: Job) -> Any:
+        check_target(job.target, exists_is_fine=existing is Existing.REPLACE)
+        return stages.read(job)
+
+    with bar(stages.done, len(to_do)) as advance, interruption() as stop:
+        for job, outcome in overlapped(to_do, read, stages.work, stages.write, stop):
+            if isinstance(outcome, MoceirError):
+                counts["failed"] += 1
+                echo(f"failed {job.source}: {outcome}", err=True)
+                if is_disk_full(outcome):
+                    stop.set()
+            else:
+                counts["done"] += 1
+                echo(f"{stages.done} {job.source} -> {job.target} ({stages.describe(outcome)})")
+            stages.record(job, outcome)
+            advance()
+    left = len(jobs) + len(problems) - counts.total()
+    if len(jobs) + len(problems) > 1 or left:
+        skips = f", {counts['skipped']} skipped" if counts["skipped"] else ""
+        seconds = time.perf_counter() - began
+        echo(f"{counts['done']} {stages.done}, {counts['failed']} failed{skips} in {seconds:.1f} s{stages.summarize()}")
+    if left:
+        echo(f"stopped with {left} left to do; go on with the same command and --skip-existing", err=True)
+    if counts["failed"] or left:
         raise typer.Exit(1)
+
+
+def _to_do(jobs: list[Job], stages: Stages[Any, Any, Any], existing: Existing) -> list[Job]:
+    """The jobs without those whose outputs are there and stay; these are recorded."""
+    to_do: list[Job] = []
+    for job in jobs:
+        if existing is Existing.SKIP and os.path.lexists(job.target):
+            stages.record(job, None)
+        else:
+            to_do.append(job)
+    return to_do
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print one line: line breaks and bytes that are no text, which names of files may hold, are written out."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    typer.echo(shown, err=err)
+
+
+@contextlib.contextmanager
+def interruption() -> Generator[threading.Event]:
+    """Turn the first Ctrl-C or request to terminate into an event, the second into an end."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def on_signal(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        # Printing may have been what was interrupted; a bare system call has no locks.
+        os.write(2, b"\nfinishing the picture in hand; once more to stop at once\n")
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error comes from a full disk."""
+    return error is not None and ((isinstance(error, OSError) and error.errno in FULL) or is_disk_full(error.__cause__))
+
+
+@contextlib.contextmanager
+def bar(done: str, total: int) -> Generator[Callable[[], None]]:
+    """A bar on the terminal alone, with rate and time left; lines go where they are sent. Gives what advances it."""
+    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text  # noqa: PLC0415
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
+
+    console = Console(stderr=True)
+    columns = (TextColumn(done), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(), TextColumn("left"))
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(done, total=total)
+        yield lambda: progress.advance(task)

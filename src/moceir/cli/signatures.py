@@ -42,7 +42,7 @@ def signatures_command(
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         bar = progress.add_task("learning")
-        learnt, _ = make_signatures(
+        learnt, *_ = make_signatures(
             model,
             photographs,
             Amount(pictures, held_out, patch_px, seed),

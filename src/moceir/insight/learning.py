@@ -39,7 +39,7 @@ def make_signatures(
     amount: Amount,
     device: str = "auto",
     on_picture: Callable[[int, int], object] | None = None,
-) -> tuple[Signatures, list[Sighting]]:
+) -> tuple[Signatures, list[Sighting], list[Sighting]]:
     """Learn a model's signatures on training pictures and measure them on validation pictures.
 
     Args:
@@ -50,7 +50,8 @@ def make_signatures(
         on_picture: Called after each picture with how many are done and how many there are.
 
     Returns:
-        The signatures with their confusion table, and the validation pictures that it was measured on.
+        The signatures with their confusion table, the training pictures they were learnt from, and the validation
+        pictures it was measured on.
 
     Raises:
         ConfigError: If the model was trained without setting pictures aside, or the device is not there.
@@ -81,4 +82,4 @@ def make_signatures(
     seen = view(training, tasks, amount.pictures)
     learnt = learn_signatures(seen, tasks, weights=weights, patch_px=amount.patch_px, seed=amount.seed)
     unseen = view(validation, judged, amount.held_out)
-    return learnt.model_copy(update={"confusion": confusion(learnt, unseen)}), unseen
+    return learnt.model_copy(update={"confusion": confusion(learnt, unseen)}), seen, unseen

@@ -110,6 +110,27 @@ Steering = Tensor | Effort | None
 """What decides on experts: a given route ``(B, k)``, the router's scores shifted by an effort, or the router alone."""
 
 
+def shifted_decisions(
+    decisions: Sequence[RoutingDecision], complexities: Sequence[Tensor], shift: float
+) -> list[RoutingDecision]:
+    """What an effort makes of the routers' own decisions.
+
+    Up to where it leaves their route, they are all that it depends on: so this is what the network would decide.
+
+    Args:
+        decisions: The routers' own, one per decoder block, deep first.
+        complexities: Of the experts of each block.
+        shift: See `Effort`.
+    """
+    effort = Effort(shift)
+    shifted: list[RoutingDecision] = []
+    for decision, complexity in zip(decisions, complexities, strict=True):
+        experts = effort.choose(decision.logits, decision.experts, complexity)
+        gates = decision.logits.softmax(dim=-1).gather(-1, experts)
+        shifted.append(decision._replace(experts=experts, gates=gates))
+    return shifted
+
+
 def squared_variation(x: Tensor) -> Tensor:
     """Squared coefficient of variation of a vector (unbiased standard deviation over mean)."""
     return (x.std() / (x.mean() + 1e-8)) ** 2

@@ -96,9 +96,9 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
     pairs.follow(schedule)
     validated = recipe.validation.share > 0
     # The last one comes second, so that it knows which is the best.
-    folder, when = options.output / LAST.parent, {"save_on_train_epoch_end": not validated}
-    best = ModelCheckpoint(folder, "best-{step}", monitor="val/psnr_db", mode="max", **when)
-    last_one = ModelCheckpoint(folder, LAST.stem, enable_version_counter=False, **when)
+    folder, early = options.output / LAST.parent, not validated
+    best = ModelCheckpoint(folder, "best-{step}", monitor="val/psnr_db", mode="max", save_on_train_epoch_end=early)
+    last_one = ModelCheckpoint(folder, LAST.stem, enable_version_counter=False, save_on_train_epoch_end=early)
     checkpoints = [best, last_one] if validated else [last_one]
     callbacks: list[L.Callback] = [schedule, *checkpoints, EpochLine(schedule), RoutingView(), ValidationView()]
     callbacks.append(FiniteGradients(patience=20 if recipe.precision == "float16" else 0))

@@ -1,0 +1,125 @@
+"""Measure how much of the time of a batch of small files is spent in the network, and whether memory stays flat.
+
+    python benchmarks/files.py --files 500
+
+Makes files of all formats, depths and channels (48 to 160 pixels a side), restores them with `moceir restore` in this
+process, and prints the share of the wall clock that the network itself took, from the first file on and with loading,
+and the resident memory as the files go by. Outputs lie on the disk that --folder is on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from moceir import image_io
+from moceir.allocator import keep_freed_memory
+from moceir.cli import app
+from moceir.files import whole_file
+from moceir.models.network import MoCEIR
+from moceir.profiling import describe_machine
+
+SUFFIXES = (".jpg", ".png", ".webp", ".tif")
+
+
+def make_files(folder: Path, count: int) -> None:
+    """Write smooth noisy pictures of mixed kinds."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        height, width = rng.integers(48, 161, 2)
+        y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+        waves = np.stack([np.sin(rng.uniform(2, 9) * x + rng.uniform(2, 9) * y) for _ in range(3)], axis=2)
+        levels = (0.5 + 0.4 * waves + rng.normal(0, 0.08, waves.shape)).clip(0, 1)
+        kind = np.uint16 if number % 5 == 0 else np.uint8
+        rgb = (levels * np.iinfo(kind).max).round().astype(kind)
+        grey, alpha = number % 7 == 0, rgb[..., 0] if number % 6 == 0 else None
+        rgb = rgb[..., :1].repeat(3, axis=2) if grey else rgb
+        metadata = {"icc-profile-data": image_io.SRGB_PROFILE} if number % 3 == 0 and not grey else {}
+        picture = image_io.Picture(rgb, alpha, grey, metadata)
+        image_io.write(folder / f"sub{number % 9}" / f"{number:05}{SUFFIXES[number % 4]}", picture)
+
+
+def resident_mb() -> float:
+    """Memory of this process that is in use."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def measure(folder: Path, count: int, model: str) -> dict[str, Any]:
+    """Run the command and time the network in it."""
+    network_seconds: list[float] = []
+    memory: list[float] = []
+    begin = 0.0
+    plain = MoCEIR.restore_with_routing
+
+    def timed(network: MoCEIR, *arguments: Any, **options: Any) -> Any:
+        nonlocal begin
+        began = time.perf_counter()
+        begin = begin or began
+        try:
+            return plain(network, *arguments, **options)
+        finally:
+            network_seconds.append(time.perf_counter() - began)
+            if len(network_seconds) % max(count // 10, 1) == 0:
+                memory.append(resident_mb())
+
+    MoCEIR.restore_with_routing = timed
+    start = time.perf_counter()
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+            app(["restore", str(folder / "in"), "-o", str(folder / "out"), "--model", model, "--device", "cpu"])
+    finally:
+        MoCEIR.restore_with_routing = plain
+    end = time.perf_counter()
+    return {
+        "files": len(network_seconds),
+        "seconds": end - begin,
+        "seconds_with_loading": end - start,
+        "network_seconds": sum(network_seconds),
+        "share": sum(network_seconds) / (end - begin),
+        "share_with_loading": sum(network_seconds) / (end - start),
+        "resident_mb": memory,
+        "summary": printed.getvalue().splitlines()[-1],
+    }
+
+
+def main() -> None:
+    """Print one Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=500)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--folder", type=Path, help="where files are made, a temporary folder by default")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        make_files(Path(name) / "in", options.files)
+        result = measure(Path(name), options.files, options.model)
+    result |= describe_machine("cpu") | {"model": options.model}
+    print("| files | seconds | in the network | share | share with loading | resident MB by tenths |")
+    print("| ---: | ---: | ---: | ---: | ---: | --- |")
+    print(
+        f"| {result['files']} | {result['seconds']:.1f} | {result['network_seconds']:.1f} | {result['share']:.1%} "
+        f"| {result['share_with_loading']:.1%} | {' '.join(f'{mb:.0f}' for mb in result['resident_mb'])} |"
+    )
+    print(result["summary"])
+    if options.json:
+        with whole_file(options.json) as part:
+            part.write_text(json.dumps(result, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

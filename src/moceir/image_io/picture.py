@@ -1,0 +1,53 @@
+"""What a picture file is, decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8 | np.uint16]
+
+EXIF, XMP, IPTC, ICC, PHOTOSHOP = "exif-data", "xmp-data", "iptc-data", "icc-profile-data", "photoshop-data"
+"""libvips' names of the blocks around the pixels."""
+PNG_TEXT = "png-text"
+"""All text chunks of a PNG file but XMP, as they are."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded picture.
+
+    Attributes:
+        rgb: ``(H, W, 3)`` uint8 or uint16, upright, in the colours of the file's profile (sRGB if it has none); grey
+            pictures have three equal channels.
+        alpha: ``(H, W)`` of the same type, not multiplied into the colours; or None.
+        grey: Whether the file had a single colour channel; it is then written with one again.
+        metadata: Blocks by libvips field name, as ``exif-data`` (without a container's prefix).
+        pixels_per_mm: Resolution across and down, as viewers and printers use it.
+        orientation: How the file stores the upright pixels (EXIF 2.32, tag 274); it is stored so again.
+        notes: What the file had that a picture here has not, in a few words each.
+        format: ``jpeg``, ``png``, ``webp``, ``tiff``, ``avif``, ``bmp``, or empty if it comes from no file.
+    """
+
+    rgb: Pixels
+    alpha: Pixels | None = None
+    grey: bool = False
+    metadata: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    pixels_per_mm: tuple[float, float] = (1.0, 1.0)
+    orientation: int = 1
+    notes: tuple[str, ...] = ()
+    format: str = ""
+
+
+def turn_upright(stored: Pixels, orientation: int) -> Pixels:
+    """Turn and mirror ``(H, W, C)`` pixels as EXIF 2.32 says for tag 274; a view of the same memory."""
+    turned = stored.transpose(1, 0, 2) if orientation > 4 else stored
+    down, across = ({2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}).get(orientation, (1, 1))
+    return turned[::down, ::across]
+
+
+def turn_back(upright: Pixels, orientation: int) -> Pixels:
+    """Undo `turn_upright`."""
+    return turn_upright(upright, {6: 8, 8: 6}.get(orientation, orientation))

@@ -1,0 +1,191 @@
+"""Which file becomes which, decided before anything is written."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from moceir import image_io
+from moceir.errors import MoceirError, OutputError
+from moceir.files import cannot_write
+from moceir.image_io.formats import FORMATS, WRITABLE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to make.
+
+    Attributes:
+        source: The file to read.
+        target: The file to write.
+        place: The source relative to the input it was found in, as ``day 1/a.png``.
+    """
+
+    source: Path
+    target: Path
+    place: Path
+
+    def __str__(self) -> str:
+        return str(self.source)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How the name of an output follows from that of its input.
+
+    Attributes:
+        output: A folder, in which sub-folders are mirrored, or (if `single_file`) a file for one input file; None for
+            the folder of each input.
+        format: ``jpeg``, ``png``, ``webp`` or ``tiff``; None keeps the input's, and makes PNG of what is not written.
+        addition: Added to the name before its suffix, as ``_restored``.
+        single_file: Whether the output may be a file.
+    """
+
+    output: Path | None
+    format: str | None = None
+    addition: str = ""
+    single_file: bool = True
+
+    def target(self, source: Path, place: Path) -> Path:
+        """The output of one input."""
+        suffix = place.suffix
+        if self.format is None:
+            suffix = suffix if suffix.lower() in WRITABLE_SUFFIXES else ".png"
+        elif suffix.lower() not in FORMATS[self.format]:
+            suffix = FORMATS[self.format][0]
+        name = f"{place.stem}{self.addition}{suffix}"
+        return source.with_name(name) if self.output is None else self.output / place.with_name(name)
+
+
+def plan(inputs: Iterable[Path], naming: Naming) -> tuple[list[Job], list[str]]:
+    """Decide which file becomes which.
+
+    Args:
+        inputs: Files, folders and patterns such as ``scans/**/*.png`` (as far as no file has that name).
+        naming: How outputs are named. Below an input folder, what lies in the output folder or is the output of
+            another picture is no input: it was made by an earlier run.
+
+    Returns:
+        The jobs, and a line for each input that cannot be used.
+
+    Raises:
+        OutputError: If the output is a file where a folder is needed, two inputs would write one output, or an output
+            would replace an input.
+    """
+    problems: list[str] = []
+    entries = list(_expanded(inputs, problems))
+    alone = len(entries) == 1 and not entries[0][0].is_dir()
+    if naming.output is not None:
+        as_file = naming.output.suffix.lower() in WRITABLE_SUFFIXES and not naming.output.is_dir()
+        if as_file and naming.single_file and alone and not naming.addition:
+            return _one_job(entries[0][0], naming.output, naming.format), problems
+        if as_file or naming.output.is_file():
+            msg = f"{naming.output} is the name of a file, but this makes a folder of files; give a folder with -o"
+            raise OutputError(msg)
+    jobs = _distinct(_jobs(entries, naming, problems))
+    _refuse_replaced_inputs(jobs)
+    return jobs, problems
+
+
+def _one_job(source: Path, target: Path, kind: str | None) -> list[Job]:
+    if kind is not None and target.suffix.lower() not in FORMATS[kind]:
+        msg = f"{target} does not have a suffix of {kind}; expected {' or '.join(FORMATS[kind])}, or leave --format out"
+        raise OutputError(msg)
+    jobs = [Job(source, target, Path(source.name))]
+    _refuse_replaced_inputs(jobs)
+    return jobs
+
+
+def _expanded(inputs: Iterable[Path], problems: list[str]) -> Iterable[tuple[Path, Path]]:
+    """Each file or folder with what its place is relative to; patterns are replaced by the files they match."""
+    for entry in inputs:
+        text = str(entry)
+        if not glob.has_magic(text) or os.path.lexists(entry):
+            yield entry, entry if entry.is_dir() else entry.parent
+            continue
+        magic = next(i for i, part in enumerate(entry.parts) if glob.has_magic(part))
+        fixed, pattern = Path(*entry.parts[:magic]), str(Path(*entry.parts[magic:]))
+        files = sorted(path for path in fixed.glob(pattern) if _is_picture(path.relative_to(fixed)) and path.is_file())
+        if not files:
+            problems.append(f"{entry}: the pattern matches no picture; put it in quotes and mind its folder")
+        for match in files:
+            yield match, fixed
+
+
+def _is_picture(place: Path) -> bool:
+    """By its suffix; hidden files and those in hidden folders are none."""
+    return place.suffix.lower() in image_io.SUFFIXES and not any(part.startswith(".") for part in place.parts)
+
+
+def _jobs(entries: list[tuple[Path, Path]], naming: Naming, problems: list[str]) -> list[Job]:
+    """A job for each file, and for each picture in a folder that no earlier run made."""
+    jobs: list[Job] = []
+    for entry, base in entries:
+        if not entry.is_dir():
+            place = entry.relative_to(base) if base in entry.parents else Path(entry.name)
+            jobs.append(Job(entry, naming.target(entry, place), place))
+            continue
+
+        def note(error: MoceirError, entry: Path = entry) -> None:
+            problems.append(f"{entry}: {error}")
+
+        found = image_io.find([entry], note)
+        if naming.output is not None and entry.resolve() in naming.output.resolve().parents:
+            found = [pair for pair in found if naming.output.resolve() not in pair[0].resolve().parents]
+        here = [Job(source, naming.target(source, place), place) for source, place in found]
+        made = {job.target for job in here if job.target != job.source}
+        jobs += [job for job in here if job.source not in made]
+    return jobs
+
+
+def _distinct(jobs: list[Job]) -> list[Job]:
+    """Each job once.
+
+    Raises:
+        OutputError: If two sources would write one target.
+    """
+    by_target: dict[Path, Job] = {}
+    for job in jobs:
+        other = by_target.setdefault(job.target, job)
+        if other.source != job.source:
+            msg = (
+                f"{other.source} and {job.source} would both be written to {job.target}; give them different output "
+                "folders"
+            )
+            raise OutputError(msg)
+    return list(by_target.values())
+
+
+def _refuse_replaced_inputs(jobs: list[Job]) -> None:
+    """Originals are never replaced, whatever the options.
+
+    Raises:
+        OutputError: If a target is one of the sources.
+    """
+    sources = {os.path.realpath(job.source) for job in jobs}
+    for job in jobs:
+        if os.path.realpath(job.target) in sources and job.target.exists():
+            msg = f"{job.target} is the input itself, and originals are never replaced; choose another folder or name"
+            raise OutputError(msg)
+
+
+def check_target(target: Path, *, exists_is_fine: bool) -> None:
+    """Refuse an output that is there already or cannot be written, before the work is done.
+
+    Raises:
+        OutputError: If so, or if its name is too long.
+    """
+    try:
+        if target.is_dir():
+            raise OutputError(f"cannot write {target}: a folder has this name; give another output")
+        if target.exists() and not exists_is_fine:
+            raise OutputError(f"{target} exists already; add --overwrite or --skip-existing, or choose another output")
+        folder = next(parent for parent in target.absolute().parents if parent.exists())
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        what = "may not be written to" if folder.is_dir() else "is a file, not a folder"
+        raise OutputError(f"cannot write {target}: {folder} {what}; give another output")
