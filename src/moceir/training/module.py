@@ -147,4 +147,5 @@ class RestorationModule(L.LightningModule):
             part.compile(dynamic=False)
         # All parts of a kind share one cache; beyond its limit torch would go on without compiling.
         sizes = len(self.recipe.stages) + 1
-        torch._dynamo.config.recompile_limit = 2 * sizes * len(parts)
+        limit = 2 * sizes * len(parts)
+        torch._dynamo.config.recompile_limit = limit  # pyright: ignore[reportPrivateUsage] - torch documents it so
