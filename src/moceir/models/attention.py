@@ -78,7 +78,7 @@ class ChannelSimilarity:
         if torch.is_grad_enabled():  # then there are no stripes
             self._whole = ChannelCosines.apply(q, k)  # pyright: ignore[reportAttributeAccessIssue] - torch says Any
             return
-        self._norms.append((channel_norms(q), channel_norms(k)))
+        self._norms.append((torch.linalg.vector_norm(q, dim=1), torch.linalg.vector_norm(k, dim=1)))
         self._products = [sum(self._products, start=q.transpose(1, 2) @ k)]
 
     def matrix(self) -> Tensor:
