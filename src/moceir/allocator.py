@@ -10,17 +10,22 @@ from __future__ import annotations
 import ctypes
 import platform
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_MAPPED_FROM_BYTES = 32 * 2**20  # glibc takes no more
 _NEVER_BYTES = 2**31 - 1
 _GROW_BY_BYTES = 64 * 2**20
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc's allocator to reuse large blocks instead of returning them; does nothing elsewhere."""
+    """Tell glibc's allocator to reuse large blocks instead of returning them; does nothing elsewhere.
+
+    Only the largest still come from the system and go back to it: whole maps of large pictures, so few that their page
+    faults are not felt, but of many sizes, so that gaps between them would cost half as much memory again.
+    """
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
-    libc.mallopt(_M_MMAP_MAX, 0)
+    libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
     libc.mallopt(_M_TRIM_THRESHOLD, _NEVER_BYTES)
     libc.mallopt(_M_TOP_PAD, _GROW_BY_BYTES)
 
