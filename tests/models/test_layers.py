@@ -7,18 +7,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moceir.models.attention import MDTA, ChannelCosines, CrossMDTA, channel_attention, channel_norms
+from moceir.models.attention import MDTA, ChannelCosines, CrossMDTA, channel_attention
 from moceir.models.experts import Expert, WindowFFTAttention, window_convolution
-from moceir.models.layers import (
-    GDFN,
-    ChannelLayerNorm,
-    ColumnwiseGradient,
-    Downsample,
-    Upsample,
-    conv1x1,
-    depthwise,
-    pad_to_multiple,
-)
+from moceir.models.layers import GDFN, ChannelLayerNorm, Downsample, Upsample, conv1x1, pad_to_multiple
 from moceir.models.stripes import Crop
 
 
@@ -42,32 +33,6 @@ def test_padding_is_reflection_that_bounces(size: int, multiple: int) -> None:
 def test_padding_of_whole_multiples_returns_the_image_itself() -> None:
     image = random(1, 3, 16, 24)
     assert pad_to_multiple(image, 8) is image
-
-
-# --- depthwise convolution --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("biased", [False, True])
-def test_columnwise_depthwise_convolution_has_the_right_gradients(biased: bool) -> None:
-    x, weight = random(2, 3, 4, 6).requires_grad_(), random(3, 1, 5, 5, seed=1).requires_grad_()
-    bias = random(3, seed=2).requires_grad_() if biased else None
-    assert torch.autograd.gradcheck(ColumnwiseGradient.apply, (x, weight, bias))
-
-
-def test_wide_kernels_on_large_maps_have_the_gradients_of_the_plain_convolution() -> None:
-    torch.manual_seed(0)
-    ours = depthwise(32, 7, bias=True)
-    x = random(4, 32, 32, 33).float().to(memory_format=torch.channels_last).requires_grad_()
-    leaves = (x, ours.weight, ours.bias)
-    plain = F.conv2d(x, ours.weight, ours.bias, padding=3, groups=32)
-    filtered = ours(x)
-    assert "ColumnwiseGradient" in str(filtered.grad_fn)
-    upstream = random(*plain.shape, seed=1).float()
-    torch.testing.assert_close(filtered, plain, rtol=0, atol=0)
-    gradients, expected = (torch.autograd.grad(y, leaves, upstream) for y in (filtered, plain))
-    for gradient, golden in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(gradient, golden, rtol=0, atol=1e-5 * float(golden.abs().max()))
-    assert gradients[0].is_contiguous(memory_format=torch.channels_last)
 
 
 # --- window convolution -----------------------------------------------------------------------------------------------
@@ -111,16 +76,6 @@ def test_window_convolution_has_the_right_gradient() -> None:
 
 
 # --- channel attention ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_channel_norms(dtype: torch.dtype) -> None:
-    wide = random(2, 500, 7).to(dtype)
-    for x in (wide, wide[..., 2:5]):  # as a part of a wider map
-        expected = np.sqrt(np.square(x.double().numpy()).sum(axis=1))
-        norms = channel_norms(x)
-        assert norms.dtype == dtype
-        np.testing.assert_allclose(norms.double().numpy(), expected, rtol=max(5e-7, torch.finfo(dtype).eps))
 
 
 def direct_channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, out: torch.nn.Conv2d) -> Tensor:

@@ -6,12 +6,9 @@ LayerNorm and the many 1x1 convolutions then read memory in order and nothing ha
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from moceir.models.stripes import Crop, by_stripes, unchanged
 
@@ -26,77 +23,9 @@ def conv3x3(in_channels: int, out_channels: int, *, bias: bool) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=bias)
 
 
-def depthwise(channels: int, kernel_size: int, *, bias: bool) -> Depthwise:
+def depthwise(channels: int, kernel_size: int, *, bias: bool) -> nn.Conv2d:
     """One ``kernel_size`` x ``kernel_size`` filter per channel, zero-padded so that the size is kept."""
-    return Depthwise(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels, bias=bias)
-
-
-class Depthwise(nn.Conv2d):
-    """Depthwise convolution; wide kernels get their gradient on the CPU from `ColumnwiseGradient`."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Filter ``(B, C, H, W)``; the result has the same shape."""
-        pays = self.kernel_size[0] >= 5 and input.numel() >= COLUMNWISE_NUMBERS and input.device.type == "cpu"
-        plain = torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or not torch.is_grad_enabled()
-        if not pays or plain:
-            return super().forward(input)
-        return ColumnwiseGradient.apply(input, self.weight, self.bias)  # pyright: ignore[reportReturnType] - torch says Any
-
-
-COLUMNWISE_NUMBERS = 2**17
-"""Size of a map from which a weight's gradient is computed by columns: below, the padded copies cost what it saves."""
-
-
-class ColumnwiseGradient(torch.autograd.Function):
-    """Depthwise convolution whose weight's gradient is computed one column of the weight at a time.
-
-    oneDNN (3.12, AVX2) takes three times as long for the gradient of one 7x7 weight as for those of seven 7x1 weights.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Convolve ``(B, C, H, W)`` with ``(C, 1, k, k)``."""
-        ctx.save_for_backward(x, weight)
-        ctx.biased = bias is not None
-        return F.conv2d(x, weight, bias, padding=weight.shape[2] // 2, groups=len(weight))
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - made static by torch, not typed so
-        ctx: Any, *grads: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Gradients of the map, the weight and the bias."""
-        x, weight = ctx.saved_tensors
-        (grad,) = grads
-        reach = weight.shape[2] // 2
-        (batch, channels, height, width), padded = x.shape, x.shape[3] + 2 * reach
-        # All rows, padded with zeros, one behind the other: there a shift sideways is a view that begins later.
-        pixels = batch * height * padded
-        rows = x.new_zeros(pixels + 2 * reach, channels)
-        rows[:pixels].view(batch, height, padded, channels)[:, :, reach : reach + width] = x.permute(0, 2, 3, 1)
-        wide_grad = grad.new_zeros(batch, height, padded, channels)
-        wide_grad[:, :, :width] = grad.permute(0, 2, 3, 1)
-        wide_grad = wide_grad.permute(0, 3, 1, 2)
-
-        def column(number: int) -> Tensor:
-            shifted = rows[number : number + pixels].view(batch, height, padded, channels).permute(0, 3, 1, 2)
-            return _gradients(shifted, weight[..., :1], wide_grad, (reach, 0), of_weight=True)
-
-        return (
-            _gradients(x, weight, grad, (reach, reach), of_weight=False),
-            torch.cat([column(number) for number in range(weight.shape[3])], dim=3),
-            grad.sum(dim=(0, 2, 3)) if ctx.biased else None,
-        )
-
-
-def _gradients(x: Tensor, weight: Tensor, grad: Tensor, padding: tuple[int, int], *, of_weight: bool) -> Tensor:
-    """The gradient of a depthwise convolution's weight, or else that of its map."""
-    wanted = [not of_weight, of_weight, False]
-    ones, zeros = [1, 1], [0, 0]
-    found = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, ones, list(padding), ones, False, zeros, len(weight), wanted
-    )
-    return found[int(of_weight)]
+    return nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels, bias=bias)
 
 
 class ChannelLayerNorm(nn.LayerNorm):
