@@ -14,7 +14,7 @@ from torch import Tensor
 
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
-from moceir.weights import from_published, load, to_published
+from moceir.weights import ModelFile, from_published, load, save, to_published
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +76,13 @@ def nano() -> MoCEIR:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return MoCEIR(preset("nano")).eval()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network with seeded random weights in a folder: fast, and its output differs from its input."""
+    folder = tmp_path_factory.mktemp("model")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save(MoCEIR(preset("nano")), folder, ModelFile(model=preset("nano")))
+    return folder

@@ -120,10 +120,7 @@ def shot_route(restorer: Restorer, frames: Sequence[Path], limits: Limits) -> li
     reports = [probe(restorer, image_io.read(frames[i], limits)) for i in middles]
     if len({report.experts for report in reports}) == 1:  # forced ones among them
         return [list(block) for block in reports[0].experts]
-    # Logarithms of probabilities are the router's scores, each frame's shifted by a constant.
-    scores = np.log(np.array([[block.probabilities for block in report.blocks] for report in reports]) + 1e-12).mean(
-        axis=0
-    )
+    scores = np.mean([[block.scores for block in report.blocks] for report in reports], axis=0)
     return np.argsort(-scores, axis=1, kind="stable")[:, : restorer.model.config.top_k].tolist()
 
 

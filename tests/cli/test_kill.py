@@ -8,24 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from support import write_picture
-
-import moceir
-from moceir.weights import ModelFile, save
 
 KILLS = 50
 
 
 @pytest.mark.slow
-def test_kill_at_random_moments_and_go_on(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = moceir.MoCEIR(moceir.preset("nano"))
-    save(model, tmp_path / "model", ModelFile(model=model.config))
+def test_kill_at_random_moments_and_go_on(tmp_path: Path, model_folder: Path) -> None:
     for i in range(60):
         write_picture(tmp_path / "in" / f"{i:02}{('.png', '.jpg', '.webp', '.tif')[i % 4]}", 40, 40, seed=i)
     script = Path(__file__).parents[1] / "killing.py"
-    command = [sys.executable, script, tmp_path, "--model", tmp_path / "model", "--kills", str(KILLS)]
+    command = [sys.executable, script, tmp_path, "--model", model_folder, "--kills", str(KILLS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     summary = json.loads(done.stdout)

@@ -10,23 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from support import moceir_process, run, write_picture
 
 import moceir
 from moceir import image_io
 from moceir.memory import peak_bytes
-from moceir.weights import ModelFile, save
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A nano network with seeded random weights: fast, and its output differs from its input."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("model")
-    model = moceir.MoCEIR(moceir.preset("nano"))
-    save(model, folder, ModelFile(model=model.config))
-    return folder
 
 
 def test_a_file_becomes_a_file(tmp_path: Path, model_folder: Path) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from support import run, write_picture
 from typer.testing import CliRunner
 
@@ -22,17 +21,6 @@ import moceir
 from moceir import image_io
 from moceir.cli import app
 from moceir.files import part_of
-from moceir.weights import ModelFile, save
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A nano network with seeded random weights."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("model")
-    network = moceir.MoCEIR(moceir.preset("nano"))
-    save(network, folder, ModelFile(model=network.config))
-    return folder
 
 
 @pytest.fixture
@@ -52,13 +40,13 @@ def lines(report: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in report.read_text().splitlines()]
 
 
-def test_report_has_a_line_for_each_file(tmp_path: Path, folder: Path, model: Path) -> None:
+def test_report_has_a_line_for_each_file(tmp_path: Path, folder: Path, model_folder: Path) -> None:
     (folder / "broken.png").write_text("no picture")
     report = tmp_path / "new" / "report.jsonl"
     clean = tmp_path / "clean"
     write_picture(clean / "a.webp", seed=1)
     write_picture(clean / "deep" / "c.png", seed=3)
-    command = ("restore", folder, "-o", tmp_path / "out", "-m", model, "--report", report, "--reference", clean)
+    command = ("restore", folder, "-o", tmp_path / "out", "-m", model_folder, "--report", report, "--reference", clean)
     result = run(*command)
     assert result.exit_code == 1
     assert "3 restored, 1 failed in " in result.stdout
@@ -73,7 +61,7 @@ def test_report_has_a_line_for_each_file(tmp_path: Path, folder: Path, model: Pa
     assert row["megapixels"] == pytest.approx(40 * 24 / 1e6)
     assert row["bytes"] == (tmp_path / "out" / "deep" / "c.tif").stat().st_size
     assert row["seconds"] >= row["network_seconds"] > 0
-    restored, routing = moceir.Restorer.from_pretrained(model, "cpu").restore(
+    restored, routing = moceir.Restorer.from_pretrained(model_folder, "cpu").restore(
         image_io.read(folder / "deep" / "c.tif").rgb, return_routing=True
     )
     assert row["route"] == [list(block) for block in routing.experts]
@@ -85,9 +73,9 @@ def test_report_has_a_line_for_each_file(tmp_path: Path, folder: Path, model: Pa
     assert "PSNR inf -> " in result.stdout
 
 
-def test_a_rerun_goes_on_and_the_report_with_it(tmp_path: Path, folder: Path, model: Path) -> None:
+def test_a_rerun_goes_on_and_the_report_with_it(tmp_path: Path, folder: Path, model_folder: Path) -> None:
     report, out = tmp_path / "report.jsonl", tmp_path / "out"
-    command = ("restore", folder, "-o", out, "-m", model, "--report", report)
+    command = ("restore", folder, "-o", out, "-m", model_folder, "--report", report)
     assert run(*command).exit_code == 0
     before = {name: (out / name).stat().st_mtime_ns for name in names(out)}
     (out / "b.jpg").unlink()
@@ -104,9 +92,9 @@ def test_a_rerun_goes_on_and_the_report_with_it(tmp_path: Path, folder: Path, mo
     assert run(*command, "--overwrite", "--skip-existing").exit_code == 2
 
 
-def test_formats_names_quality_and_metadata(tmp_path: Path, folder: Path, model: Path) -> None:
+def test_formats_names_quality_and_metadata(tmp_path: Path, folder: Path, model_folder: Path) -> None:
     out = tmp_path / "out"
-    common = ("restore", folder, "-m", model)
+    common = ("restore", folder, "-m", model_folder)
     assert run(*common, "-o", out, "--format", "webp", "--suffix", "_x", "--strip-metadata").exit_code == 0
     assert names(out) == ["a_x.webp", "b_x.webp", "deep/c_x.webp"]
     assert image_io.read(out / "a_x.webp").format == "webp"
@@ -120,20 +108,20 @@ def test_formats_names_quality_and_metadata(tmp_path: Path, folder: Path, model:
     assert "0 restored, 0 failed, 3 skipped" in again.stdout
 
 
-def test_what_is_lost_is_said(tmp_path: Path, model: Path) -> None:
+def test_what_is_lost_is_said(tmp_path: Path, model_folder: Path) -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (8, 8, 3), dtype=np.uint16)
     image_io.write(tmp_path / "a.png", image_io.Picture(deep, alpha=deep[..., 0]))
-    result = run("restore", tmp_path / "a.png", "-o", tmp_path / "a.jpg", "-m", model)
+    result = run("restore", tmp_path / "a.png", "-o", tmp_path / "a.jpg", "-m", model_folder)
     assert "transparency laid on white, 16 bits became 8" in result.stdout
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_strength(tmp_path: Path, model: Path, suffix: str) -> None:
+def test_strength(tmp_path: Path, model_folder: Path, suffix: str) -> None:
     rgb = write_picture(tmp_path / f"in{suffix}").astype(int)
     done = {}
     for strength in ("0", "0.25", "1"):
         out = tmp_path / f"{strength}{suffix}"
-        command = ("restore", tmp_path / f"in{suffix}", "-o", out, "-m", model, "--strength", strength)
+        command = ("restore", tmp_path / f"in{suffix}", "-o", out, "-m", model_folder, "--strength", strength)
         assert run(*command).exit_code == 0
         done[strength] = image_io.read(out).rgb.astype(int)
     np.testing.assert_array_equal(done["0"], rgb)
@@ -143,24 +131,26 @@ def test_strength(tmp_path: Path, model: Path, suffix: str) -> None:
     assert run("restore", tmp_path / f"in{suffix}", "-o", tmp_path / "x.png", "--strength", "1.5").exit_code == 2
 
 
-def test_one_picture_through_the_streams(tmp_path: Path, model: Path) -> None:
+def test_one_picture_through_the_streams(tmp_path: Path, model_folder: Path) -> None:
     write_picture(tmp_path / "in.jpg")
-    run("restore", tmp_path / "in.jpg", "-o", tmp_path / "out.jpg", "-m", model)
+    run("restore", tmp_path / "in.jpg", "-o", tmp_path / "out.jpg", "-m", model_folder)
     data = (tmp_path / "in.jpg").read_bytes()
-    result = CliRunner().invoke(app, ["restore", "-", "-o", "-", "-m", str(model)], input=data)
+    result = CliRunner().invoke(app, ["restore", "-", "-o", "-", "-m", str(model_folder)], input=data)
     assert result.exit_code == 0
     assert result.stdout_bytes == (tmp_path / "out.jpg").read_bytes()
     assert "restored - -> standard output.jpg (40x24" in result.stderr
-    to_file = CliRunner().invoke(app, ["restore", "-", "-o", str(tmp_path / "b.jpg"), "-m", str(model)], input=data)
+    to_file = CliRunner().invoke(
+        app, ["restore", "-", "-o", str(tmp_path / "b.jpg"), "-m", str(model_folder)], input=data
+    )
     assert (to_file.exit_code, to_file.stdout) == (0, "")
     assert (tmp_path / "b.jpg").read_bytes() == result.stdout_bytes
-    from_file = run("restore", tmp_path / "in.jpg", "-o", "-", "--format", "png", "-m", model)
+    from_file = run("restore", tmp_path / "in.jpg", "-o", "-", "--format", "png", "-m", model_folder)
     np.testing.assert_array_equal(
         image_io.decode(from_file.stdout_bytes, "out").rgb.shape, image_io.read(tmp_path / "out.jpg").rgb.shape
     )
     for options in (["-", "x.png", "-o", "-"], ["-", "-o", "-", "--sequence"], ["a", "b", "-o", "-"]):
         assert CliRunner().invoke(app, ["restore", *options], input=data).exit_code == 2
-    broken = CliRunner().invoke(app, ["restore", "-", "-o", "-", "-m", str(model)], input=data[:100])
+    broken = CliRunner().invoke(app, ["restore", "-", "-o", "-", "-m", str(model_folder)], input=data[:100])
     assert "standard input cannot be read" in str(broken.exception)
 
 
@@ -174,14 +164,14 @@ ODD = ["-dash.png", "new\nline.png", "Ünï 写真.png", "q'\"[1]*?.png", "  .pn
 
 
 @pytest.mark.parametrize("name", ODD, ids=range(len(ODD)))
-def test_odd_names(tmp_path: Path, model: Path, name: str | bytes) -> None:
+def test_odd_names(tmp_path: Path, model_folder: Path, name: str | bytes) -> None:
     plain = write_picture(tmp_path / "plain.png")
     odd = tmp_path / "in" / os.fsdecode(name)
     odd.parent.mkdir()
     (tmp_path / "plain.png").rename(odd)
     for source in (odd, odd.parent):
         out = tmp_path / ("file" if source == odd else "folder")
-        result = run("restore", source, "-o", out, "-m", model, "--report", tmp_path / "report.jsonl")
+        result = run("restore", source, "-o", out, "-m", model_folder, "--report", tmp_path / "report.jsonl")
         assert result.exit_code == 0
         assert result.stdout.count("\n") == 1
         assert [os.fsencode(path.name) for path in out.iterdir()] == [os.fsencode(odd.name)]
@@ -189,16 +179,16 @@ def test_odd_names(tmp_path: Path, model: Path, name: str | bytes) -> None:
     assert [row["input"] for row in lines(tmp_path / "report.jsonl")] == [str(odd)] * 2
 
 
-def test_names_that_become_too_long_fail_before_the_work(tmp_path: Path, model: Path) -> None:
+def test_names_that_become_too_long_fail_before_the_work(tmp_path: Path, model_folder: Path) -> None:
     write_picture(tmp_path / ("x" * 246 + ".png"))
-    result = run("restore", tmp_path / ("x" * 246 + ".png"), "--suffix", "_restored", "-m", model)
+    result = run("restore", tmp_path / ("x" * 246 + ".png"), "--suffix", "_restored", "-m", model_folder)
     assert result.exit_code == 1
     assert "File name too long" in result.stderr
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_limits_are_options(tmp_path: Path, folder: Path, model: Path) -> None:
-    common = ("restore", folder, "-o", tmp_path / "out", "-m", model)
+def test_limits_are_options(tmp_path: Path, folder: Path, model_folder: Path) -> None:
+    common = ("restore", folder, "-o", tmp_path / "out", "-m", model_folder)
     result = run(*common, "--max-megapixels", "0.0005")
     assert result.stderr.count("40x24 pixels, above the limit of 0.0005 megapixels") == 3
     result = run(*common, "--max-file-size", "1KB")
@@ -207,28 +197,28 @@ def test_limits_are_options(tmp_path: Path, folder: Path, model: Path) -> None:
     assert run(*common, "--max-megapixels", "0").exit_code == 1
 
 
-def test_a_bomb_is_refused_without_being_unpacked(tmp_path: Path, model: Path) -> None:
+def test_a_bomb_is_refused_without_being_unpacked(tmp_path: Path, model_folder: Path) -> None:
     import pyvips
 
     path = tmp_path / "bomb.png"
     pyvips.Image.black(40000, 40000).pngsave(str(path), bitdepth=1, compression=9)
     assert path.stat().st_size < 500_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    result = run("restore", path, "-o", tmp_path / "out.png", "-m", model)
+    result = run("restore", path, "-o", tmp_path / "out.png", "-m", model_folder)
     assert "claims 40000x40000 pixels" in result.stderr
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB; it would be 1,600,000
 
 
-def test_leftovers_of_a_killed_run_are_reused(tmp_path: Path, folder: Path, model: Path) -> None:
+def test_leftovers_of_a_killed_run_are_reused(tmp_path: Path, folder: Path, model_folder: Path) -> None:
     out = tmp_path / "out"
     part = part_of(out / "a.png")
     out.mkdir()
     part.write_bytes(b"half a picture")
-    assert run("restore", folder, "-o", out, "-m", model).exit_code == 0
+    assert run("restore", folder, "-o", out, "-m", model_folder).exit_code == 0
     assert names(out) == ["a.png", "b.jpg", "deep/c.tif"]
 
 
-def test_a_full_disk_stops_the_run_and_says_how_to_go_on(tmp_path: Path, model: Path) -> None:
+def test_a_full_disk_stops_the_run_and_says_how_to_go_on(tmp_path: Path, model_folder: Path) -> None:
     for i in range(6):
         write_picture(tmp_path / "in" / f"{i}.png", 8, 8, seed=i)
     write_picture(tmp_path / "in" / "2.png", 90, 90)
@@ -240,7 +230,17 @@ def test_a_full_disk_stops_the_run_and_says_how_to_go_on(tmp_path: Path, model: 
     # The system's own refusal, by the nearest thing to a full disk that needs no rights.
     code = "import errno, sys, moceir.cli.jobs as jobs, moceir.cli; jobs.FULL += (errno.EFBIG,); moceir.cli.main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, "restore", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-m", str(model)],
+        [
+            sys.executable,
+            "-c",
+            code,
+            "restore",
+            str(tmp_path / "in"),
+            "-o",
+            str(tmp_path / "out"),
+            "-m",
+            str(model_folder),
+        ],
         capture_output=True,
         text=True,
         timeout=120,
@@ -259,10 +259,24 @@ def test_a_full_disk_stops_the_run_and_says_how_to_go_on(tmp_path: Path, model: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_finishes_the_picture_in_hand(tmp_path: Path, model: Path, number: signal.Signals) -> None:
+def test_an_interruption_finishes_the_picture_in_hand(
+    tmp_path: Path, model_folder: Path, number: signal.Signals
+) -> None:
     for i in range(200):
         write_picture(tmp_path / "in" / f"{i:03}.png", 32, 32, seed=i)
-    command = [sys.executable, "-m", "moceir", "restore", "in", "-o", "out", "-m", str(model), "--report", "r.jsonl"]
+    command = [
+        sys.executable,
+        "-m",
+        "moceir",
+        "restore",
+        "in",
+        "-o",
+        "out",
+        "-m",
+        str(model_folder),
+        "--report",
+        "r.jsonl",
+    ]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 100
     while not (tmp_path / "out" / "001.png").exists() and time.monotonic() < deadline:
