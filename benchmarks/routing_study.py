@@ -273,7 +273,7 @@ def main() -> None:
         learnt.save(resolve(arguments.model) / SIGNATURES_FILE)
         made["signatures"] = signature_tables(network.config, learnt, seen, unseen)
         made["information"] = information_table(network.config, learnt, unseen)
-    with torch.inference_mode():
+    with torch.no_grad():  # in inference mode torch's counter misses linear layers
         if "curve" in parts:
             made["curve"] = curve_table(network, arguments.data, arguments.limit)
         if "cost" in parts:
