@@ -67,7 +67,7 @@ def draw_picture(insight: PictureInsight, given: NDArray[Any], restored: NDArray
         given: ``(H, W, 3)`` uint8 or uint16.
         restored: Likewise.
     """
-    with _style():
+    with page_style():
         from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, needed for figures alone
 
         blocks = len(insight.routing.blocks)
@@ -97,7 +97,7 @@ def draw_groups(pictures: Sequence[PictureInsight]) -> Figure:
     Args:
         pictures: At least two, seen through one network.
     """
-    with _style():
+    with page_style():
         from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, needed for figures alone
 
         usage = usage_by_group(pictures)
@@ -130,7 +130,8 @@ def draw_groups(pictures: Sequence[PictureInsight]) -> Figure:
     return figure
 
 
-def _style() -> AbstractContextManager[None]:
+def page_style() -> AbstractContextManager[None]:
+    """Grey letters on no background."""
     from matplotlib import rc_context  # noqa: PLC0415 - an extra, needed for figures alone
 
     inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
