@@ -267,13 +267,19 @@ def forced_table(network: MoCEIR, files: Sequence[Path], tasks: Sequence[str], m
         f"{spans[widest]:.3f} dB at most ({widest}). The best one for all tasks, {best}, changes the routers' mean by "
         f"{_gain(together[best])} dB; the best one of each task, by {oracle:+.3f} dB.**"
     )
-    return [lead, "", *markdown_table(("", "routers' choice, dB", *forced, "best"), rows)]
+    return [lead, "", *markdown_table(("", "routers' choice, dB", *forced, "clearly better"), rows)]
 
 
 def _gain_cells(gains: dict[str, list[float]]) -> list[str]:
-    return [*map(_gain, gains.values()), max(gains, key=lambda name: mean(gains[name]))]
+    """The gains, and the experts that beat the routers by more than chance does: two standard errors."""
+    better = [name for name, values in gains.items() if mean(values) > 2 * _error(values)]
+    return [*map(_gain, gains.values()), ", ".join(name.split()[1] for name in better) or "none"]
 
 
 def _gain(values: Sequence[float]) -> str:
-    error = stdev(values) / sqrt(len(values)) if len(values) > 1 else nan
-    return f"{mean(values):+.3f} ± {error:.3f}"
+    return f"{mean(values):+.3f} ± {_error(values):.3f}"
+
+
+def _error(values: Sequence[float]) -> float:
+    """Standard error of the mean."""
+    return stdev(values) / sqrt(len(values)) if len(values) > 1 else nan
