@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import write_picture
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -55,3 +56,16 @@ def test_inference(tmp_path: Path) -> None:
         assert row["gflops"] == pytest.approx(2 * row["gmacs"] / row["seconds"])
         assert 0 < row["share_of_gemm"] < 1
         assert row["speed_up"] == pytest.approx(rows[1]["seconds"] / row["seconds"])
+
+
+def test_tiles(tmp_path: Path, model_folder: Path) -> None:
+    for number in range(8):
+        write_picture(tmp_path / "photographs" / f"{number}.png", 130 + number, 170)
+    size = ("--size", "300x280", "--tile", "256", "--threads", "1")
+    options = ("--model", str(model_folder), *size)
+    rows = run_script("tiles.py", tmp_path / "tiles.json", str(tmp_path / "photographs"), *options)["rows"]
+    assert len(rows) == 5
+    for row in rows:
+        assert 0 < row["mean"] <= row["largest"]
+        assert 0 < row["step"] < row["largest"]
+        assert row["blocks_agreed"] <= row["blocks"] == 3
