@@ -65,7 +65,7 @@ def draw(runs: dict[str, dict[str, Curve]], label: str) -> Figure:
 def main() -> None:
     """Read, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders, four at most")
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders, six at most")
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG or SVG file to write")
     arguments = parser.parse_args()
     if len(arguments.runs) > len(GROUP_COLOURS):
