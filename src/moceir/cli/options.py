@@ -18,6 +18,21 @@ Model = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 
 
+class Precision(StrEnum):
+    """Types of a network's arithmetic."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option("--precision", help="Of the arithmetic; auto is bfloat16 on GPUs made for it, else float32."),
+]
+
+
 class Forced(StrEnum):
     """Ends of the scale of experts."""
 

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moceir.cli.jobs import Existing, Overwrite, SkipExisting, Stages, bar, echo, existing_policy, run_jobs
-from moceir.cli.options import Device, EffortOption, ForceExpert, Model, RouteOption, parse_effort, parse_experts
+from moceir.cli.options import (
+    Device,
+    EffortOption,
+    ForceExpert,
+    Model,
+    Precision,
+    PrecisionOption,
+    RouteOption,
+    parse_effort,
+    parse_experts,
+)
 from moceir.errors import MoceirError, OutputError
 
 if TYPE_CHECKING:
@@ -135,6 +145,7 @@ def restore_command(
     effort: EffortOption = "auto",
     experts: RouteOption = None,
     force_expert: ForceExpert = None,
+    precision: PrecisionOption = Precision.auto,
 ) -> None:
     """Restore pictures: noise, rain, haze, blur, low light, JPEG artefacts or several at once.
 
@@ -186,7 +197,7 @@ def restore_command(
     )
     jobs, problems = ([], []) if streamed else plan(inputs, Naming(output, kind, suffix))
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(model, device, route, memory_limit, shift)
+    restorer = Restorer.from_pretrained(model, device, route, memory_limit, shift, precision.value)
     restorers = _by_shot(restorer, jobs, limits) if sequence else {}
     stages = FileStages(
         lambda source: restorers.get(source, restorer),
