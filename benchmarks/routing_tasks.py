@@ -163,7 +163,7 @@ def information_tables(network: MoCEIR, files: Sequence[Path], tasks: Sequence[s
     known = mutual_information_bits(list(zip(seen, seen, strict=True)))
     lead = (
         f"{len(seen)} unseen pictures, {len(tasks)} tasks ({known:.2f} bits), {SHUFFLES} shuffles, "
-        f"{RANDOM_ROUTERS} draws of random routers. {_reading(found[WHOLE], drawn[WHOLE], known)}"
+        f"{RANDOM_ROUTERS} draws of random routers. {_reading(found, drawn, known)}"
     )
     controls = ("shuffled: mean", "largest", "beyond chance", "random routers: mean", "largest")
     usage = ExpertUsage.of_routes(
@@ -186,13 +186,18 @@ def _information_cells(found: Information, drawn: Sequence[float], column: Seque
     return (*found, found.beyond_chance, mean(drawn), max(drawn), entropy)
 
 
-def _reading(whole: Information, drawn: Sequence[float], known: float) -> str:
-    """What the row of the whole route says."""
+def _reading(found: dict[str, Information], drawn: dict[str, list[float]], known: float) -> str:
+    """What the table says: the whole route against chance, and the mean of the blocks against random routers."""
+    whole, blocks = found[WHOLE], [name for name in found if name != WHOLE]
     chance = "more than any shuffle" if whole.bits > whole.largest else "no more than a shuffle can"
-    as_much = sum(value >= whole.beyond_chance for value in drawn)
+    own = mean([found[name].beyond_chance for name in blocks])
+    random = [mean(draw) for draw in zip(*(drawn[name] for name in blocks), strict=True)]
+    as_much = sum(value >= own for value in random)
     return (
-        f"**Beyond chance the whole route tells {whole.beyond_chance:.2f} of the {known:.2f} bits: {chance}; "
-        f"{as_much} of {len(drawn)} random routers tell as much.**"
+        f"**Beyond chance the whole route tells {whole.beyond_chance:.2f} of the {known:.2f} bits, {chance}. A single "
+        f"block tells {own:.2f} on average, with random routers {mean(random):.2f}; {as_much} of {len(random)} random "
+        f"sets of routers tell as much in their blocks, and "
+        f"{sum(value >= whole.beyond_chance for value in drawn[WHOLE])} by the whole route.**"
     )
 
 

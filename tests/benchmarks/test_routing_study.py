@@ -10,7 +10,15 @@ import torch
 from PIL import Image
 from routing_cost import EFFORTS, Curve, Point, as_tensor, cost_tables, draw_curves, forced_routes, score
 from routing_study import FIGURE, PARTS, main, replace_tables
-from routing_tasks import Information, _gain_cells, forced_table, mutual_information_bits, validation_pairs
+from routing_tasks import (
+    WHOLE,
+    Information,
+    _gain_cells,
+    _reading,
+    forced_table,
+    mutual_information_bits,
+    validation_pairs,
+)
 from support import write_photographs, write_picture
 
 from moceir.insight.signatures import SIGNATURES_FILE
@@ -47,6 +55,19 @@ def test_shuffles_take_away_what_few_pictures_feign() -> None:
     assert real.bits > real.largest
     assert real.beyond_chance > 0.9
     assert feigned.beyond_chance == pytest.approx(feigned.bits - feigned.chance)
+
+
+def test_the_reading_counts_random_routers_that_tell_as_much() -> None:
+    found = {
+        "block 0": Information(1.5, 0.5, 0.6),
+        "block 1": Information(0.7, 0.2, 0.3),
+        WHOLE: Information(2, 1.0, 2),
+    }
+    drawn = {"block 0": [1.0, 0.2, 1.2], "block 1": [0.5, 1.0, 0.2], WHOLE: [0.9, 1.0, 1.1]}
+    text = _reading(found, drawn, 3.0)
+    assert "tells 1.00 of the 3.00 bits, no more than a shuffle can." in text
+    assert "tells 0.75 on average, with random routers 0.68; 1 of 3 " in text, "means 0.75, 0.6 and 0.7"
+    assert "and 2 by the whole route" in text
 
 
 def test_the_page_has_a_place_for_every_part(tmp_path: Path) -> None:
