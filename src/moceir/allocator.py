@@ -20,7 +20,8 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _MAPPED_FROM_BYTES = 32 * 2**20  # glibc takes no more
 _NEVER_BYTES = 2**31 - 1
 _GROW_BY_BYTES = 64 * 2**20
-_PILE_BYTES = 64 * 2**20
+PILE_BYTES = 128 * 2**20
+"""What `Heap` lets pile up: some dozens of small pictures."""
 
 
 def keep_freed_memory() -> None:
@@ -38,25 +39,21 @@ def keep_freed_memory() -> None:
 
 
 class Heap:
-    """The memory of this process over the pictures of a batch; does nothing where the C library is not glibc."""
+    """The memory of this process over the pictures of a batch; nothing happens where the C library is not glibc."""
 
     def __init__(self) -> None:
         self._trim: Any = ctypes.CDLL(None).malloc_trim if platform.libc_ver()[0] == "glibc" else None
-        self._floor_bytes: int | None = None
+        self._floor_bytes = 0
 
     def settle(self) -> None:
-        """Give the system what is free, if much more is held than when that was last done.
+        """Give the system what is free, if much more is held than when that was done last.
 
-        Call it between pictures: to give all back each time would cost small ones a quarter of their time.
+        Call it between pictures. To give all back each time would cost small ones a quarter of their time, most of it
+        for taking it again.
         """
-        if self._trim is None:
-            return
-        resident = _resident_bytes()
-        if self._floor_bytes is None:
-            self._floor_bytes = resident
-        elif resident > self._floor_bytes + _PILE_BYTES:
+        if self._trim is not None and resident_bytes() > self._floor_bytes + PILE_BYTES:
             self._trim(0)
-            self._floor_bytes = _resident_bytes()
+            self._floor_bytes = resident_bytes()
 
 
 class _Mallinfo(ctypes.Structure):
@@ -86,11 +83,11 @@ def reusable_bytes() -> int:
     mallinfo.restype = _Mallinfo
     heap = mallinfo()
     # Gaps in the heap count as free whether or not their pages have been given back; those are the system's again.
-    held = _resident_bytes() - heap.uordblks - heap.hblkhd
+    held = resident_bytes() - heap.uordblks - heap.hblkhd
     return max(min(heap.fordblks, held), 0)
 
 
-def _resident_bytes() -> int:
-    """Memory of this process that is in use and comes from no file."""
+def resident_bytes() -> int:
+    """Memory of this process that is held and comes from no file, on Linux."""
     resident, shared = Path("/proc/self/statm").read_text(encoding="ascii").split()[1:3]
     return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")

@@ -42,6 +42,8 @@ Image = TypeVar("Image", Tensor, NDArray[Any])
 WHOLE_TYPES = ("uint8", "uint16")
 FREE_SHARE = 0.9
 """How much of the free memory is used if no limit is given."""
+ASK_EVERY_S = 1.0
+"""How old the answer may be to how much is free."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Experts = Literal["auto", "cheapest", "dearest"] | Sequence[int] | Sequence[Sequence[int]]
@@ -92,6 +94,7 @@ class Restorer:
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         self.memory_limit = None if memory_limit is None else parse_bytes(str(memory_limit))
+        self._free: tuple[float, int | None] = (-math.inf, None)
         self._route = _fixed_route(model.config, experts)
         self._shift = _shift_of(effort)
         if self._route is not None and self._shift:
@@ -237,9 +240,7 @@ class Restorer:
     def _run(self, images: Tensor) -> _Done:
         """Restore ``(B, 3, H, W)``, whole if that fits, else in the largest tiles that do."""
         height, width = images.shape[-2:]
-        room = self.memory_limit
-        if room is None and (free := available_bytes(self.device)) is not None:
-            room = int(FREE_SHARE * free)
+        room = self._room_bytes()
         needed = 0
         for tile in (None, *tile_sides(max(height, width))):
             # Where a batch does not fit whole, its images come one after the other.
@@ -260,6 +261,17 @@ class Restorer:
             f"a picture of {width}x{height} does not fit into the memory of {self.device}: it needs "
             f"{describe_bytes(needed)} at least, {has}; make it smaller, raise the limit or use another device"
         )
+
+    def _room_bytes(self) -> int | None:
+        """What a restoration may take; None if nobody knows. What is free is asked for once a second at most."""
+        if self.memory_limit is not None:
+            return self.memory_limit
+        # Asking takes milliseconds, of which small pictures need few; and it may change during a restoration as well.
+        asked_at, free = self._free
+        if time.monotonic() - asked_at > ASK_EVERY_S:
+            free = available_bytes(self.device)
+            self._free = (time.monotonic(), free)
+        return None if free is None else int(FREE_SHARE * free)
 
     def _needed_bytes(self, height: int, width: int, tile: int | None, batch: int = 1) -> int:
         config, device = self.model.config, self.device.type
