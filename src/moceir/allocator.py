@@ -1,19 +1,27 @@
-"""Keep freed memory inside the process, where the C library allows it.
+"""Keep freed memory inside the process, where the C library allows it, but not without end.
 
 Feature maps are large and short-lived. By default glibc gives each back to the system at once, so that the next one
 costs page faults on every page again: as much time as the arithmetic itself. A command decides this for its own
 process; importing moceir changes nothing.
+
+What is kept, and what glibc keeps in any case, grows with pictures of many sizes: the gaps that the maps of one leave
+do not fit those of the next, least of all as torch wants its memory aligned. `Heap` gives them back now and then.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
+from pathlib import Path
+from typing import Any
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _MAPPED_FROM_BYTES = 32 * 2**20  # glibc takes no more
 _NEVER_BYTES = 2**31 - 1
 _GROW_BY_BYTES = 64 * 2**20
+PILE_BYTES = 128 * 2**20
+"""What `Heap` lets pile up: some dozens of small pictures."""
 
 
 def keep_freed_memory() -> None:
@@ -30,10 +38,39 @@ def keep_freed_memory() -> None:
     libc.mallopt(_M_TOP_PAD, _GROW_BY_BYTES)
 
 
-class _Mallinfo(ctypes.Structure):
-    """What glibc's ``mallinfo2`` returns: ten counts, of which ``fordblks`` is the free bytes that were kept."""
+class Heap:
+    """The memory of this process over the pictures of a batch; nothing happens where the C library is not glibc."""
 
-    _fields_ = (("before", ctypes.c_size_t * 8), ("fordblks", ctypes.c_size_t), ("keepcost", ctypes.c_size_t))
+    def __init__(self) -> None:
+        self._trim: Any = ctypes.CDLL(None).malloc_trim if platform.libc_ver()[0] == "glibc" else None
+        self._floor_bytes = 0
+
+    def settle(self) -> None:
+        """Give the system what is free, if much more is held than when that was done last.
+
+        Call it between pictures. To give all back each time would cost small ones a quarter of their time, most of it
+        for taking it again.
+        """
+        if self._trim is not None and resident_bytes() > self._floor_bytes + PILE_BYTES:
+            self._trim(0)
+            self._floor_bytes = resident_bytes()
+
+
+class _Mallinfo(ctypes.Structure):
+    """What glibc's ``mallinfo2`` returns: ten counts.
+
+    Among them are the bytes that are mapped one by one (``hblkhd``), in use in the heap (``uordblks``) and free there
+    (``fordblks``).
+    """
+
+    _fields_ = (
+        ("arena_to_hblks", ctypes.c_size_t * 4),
+        ("hblkhd", ctypes.c_size_t),
+        ("usmblks_and_fsmblks", ctypes.c_size_t * 2),
+        ("uordblks", ctypes.c_size_t),
+        ("fordblks", ctypes.c_size_t),
+        ("keepcost", ctypes.c_size_t),
+    )
 
 
 def reusable_bytes() -> int:
@@ -44,4 +81,13 @@ def reusable_bytes() -> int:
     if mallinfo is None:
         return 0
     mallinfo.restype = _Mallinfo
-    return int(mallinfo().fordblks)
+    heap = mallinfo()
+    # Gaps in the heap count as free whether or not their pages have been given back; those are the system's again.
+    held = resident_bytes() - heap.uordblks - heap.hblkhd
+    return max(min(heap.fordblks, held), 0)
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is held and comes from no file, on Linux."""
+    resident, shared = Path("/proc/self/statm").read_text(encoding="ascii").split()[1:3]
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from moceir import image_io
+from moceir.allocator import Heap
 from moceir.errors import ImageError, MoceirError
 from moceir.files import cannot_write
 from moceir.image_io import Limits, Picture, Pixels
@@ -23,7 +24,7 @@ from moceir.memory import available_bytes
 from moceir.metrics import psnr_db
 from moceir.planning import Job
 from moceir.restoration import Restorer
-from moceir.results import FileResult, PictureResult
+from moceir.results import FileResult, NetworkResult, PictureResult
 
 BYTES_PER_PIXEL = 60
 """What a picture of 16 bits with alpha takes at its peak, as it is decoded and as it is shown to the network."""
@@ -45,20 +46,20 @@ def limits_that_fit(max_pixels: int | None = None, max_bytes: int | None = None)
 
 @dataclass(frozen=True)
 class Opened:
-    """A picture that was read, and how long that took."""
+    """A picture that was read, what the network is to see of it, and how long that took."""
 
     picture: Picture
+    seen: Pixels
     seconds: float
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A picture before and after, and how long it took so far, the network's share apart."""
+    """The same, what the network made of it, and how long it took so far."""
 
-    before: Picture
-    done: PictureResult
+    opened: Opened
+    answer: NetworkResult
     seconds: float
-    network_seconds: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Written:
 
     Attributes:
         result: Files, size, route, notes; its seconds are those of all three stages without waiting.
-        network_seconds: Those of the second stage.
+        network_seconds: Those of the network itself, which is most of the second stage.
         psnr_db: Before and after, against the reference; None without one.
     """
 
@@ -109,39 +110,40 @@ class FileStages:
         references = image_io.find([reference]) if reference else []
         self.references = {place.with_suffix(""): path for path, place in references}
         self.measured = reference is not None
+        self._heap = Heap()
 
     def read(self, job: Job) -> Opened:
         """First stage."""
         began = time.perf_counter()
         picture = image_io.read(job.source, self.limits)
-        return Opened(picture, time.perf_counter() - began)
+        return Opened(picture, image_io.to_network(picture), time.perf_counter() - began)
 
     def work(self, job: Job, opened: Opened) -> Restored:
-        """Second stage."""
+        """Second stage: the network, and as little else as can be."""
         began = time.perf_counter()
-        done = self.restorer_for(job.source).restore_picture(opened.picture, strength=self.strength)
-        seconds = time.perf_counter() - began
-        return Restored(opened.picture, done, opened.seconds + seconds, seconds)
+        answer = self.restorer_for(job.source).restore_pixels(opened.seen, strength=self.strength)
+        self._heap.settle()
+        return Restored(opened, answer, opened.seconds + time.perf_counter() - began)
 
     def write(self, job: Job, restored: Restored) -> Written:
         """Third stage."""
         began = time.perf_counter()
-        measured = self._measure(job, restored) if self.measured else None
+        before, answer = restored.opened.picture, restored.answer
+        picture = image_io.from_network(before, restored.opened.seen, answer.pixels)
+        measured = self._measure(job, before, picture) if self.measured else None
         image_io.protect_original(job.source, job.target)
-        image_io.write(job.target, restored.done.picture, quality=self.quality, strip=self.strip)
+        image_io.write(job.target, picture, quality=self.quality, strip=self.strip)
         seconds = restored.seconds + time.perf_counter() - began
-        return Written(
-            FileResult.of(restored.done, job.source, job.target, seconds), restored.network_seconds, measured
-        )
+        done = PictureResult(picture, answer.routing, answer.tile_px)
+        return Written(FileResult.of(done, job.source, job.target, seconds), answer.seconds, measured)
 
-    def _measure(self, job: Job, restored: Restored) -> tuple[float, float] | None:
+    def _measure(self, job: Job, before: Picture, after: Picture) -> tuple[float, float] | None:
         """PSNR in dB before and after, in sRGB; None if there is no picture to measure against."""
         path = self.references.get(job.place.with_suffix(""))
         if path is None:
             return None
         clean = image_io.read(path, self.limits)
-        before, after = (_psnr(picture, clean, path) for picture in (restored.before, restored.done.picture))
-        return before, after
+        return _psnr(before, clean, path), _psnr(after, clean, path)
 
 
 def _psnr(picture: Picture, clean: Picture, path: Path) -> float:

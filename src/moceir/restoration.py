@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 import torch
@@ -27,13 +27,13 @@ from moceir import image_io
 from moceir.config import ModelConfig
 from moceir.devices import choose_device, choose_precision
 from moceir.errors import ConfigError, ImageError
-from moceir.image_io import Picture
+from moceir.image_io import Picture, Pixels
 from moceir.memory import IMAGE_BYTES, available_bytes, describe_bytes, parse_bytes, peak_bytes
 from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, check_routes
 from moceir.reports import RoutingReport, routing_reports
-from moceir.results import FileResult, PictureResult
+from moceir.results import FileResult, NetworkResult, PictureResult
 from moceir.tiling import restore_in_tiles, tile_sides
 from moceir.weights import load
 
@@ -43,6 +43,8 @@ Image = TypeVar("Image", Tensor, NDArray[Any])
 WHOLE_TYPES = ("uint8", "uint16")
 FREE_SHARE = 0.9
 """How much of the free memory is used if no limit is given."""
+ASK_EVERY_S = 1.0
+"""How old the answer may be to how much is free."""
 
 Experts = Literal["auto", "cheapest", "dearest"] | Sequence[int] | Sequence[Sequence[int]]
 """Who works on a picture: whom the routers choose, the cheapest or dearest, or given ones per decoder block: one index,
@@ -52,6 +54,15 @@ Effort = Literal["low", "auto", "high"] | float
 """How much a picture may cost, by the routers' choice shifted towards cheap (below 0) or dear experts (above 0)."""
 EFFORTS: dict[str | float, float] = {"low": -1.0, "auto": 0.0, "high": 1.0}
 """The efforts with a name: by how much the score of the dearest expert is shifted, the others' less."""
+
+
+class _Done(NamedTuple):
+    """A restored picture or batch, what was decided or reported of it, side of the tiles, seconds in the network."""
+
+    images: Any
+    routing: Any
+    tile: int | None
+    seconds: float
 
 
 class Restorer:
@@ -87,6 +98,7 @@ class Restorer:
         self.dtype = choose_precision(precision, self.device)
         self.model = model.to(self.device).eval()
         self.memory_limit = None if memory_limit is None else parse_bytes(str(memory_limit))
+        self._free: tuple[float, int | None] = (-math.inf, None)
         self._route = _fixed_route(model.config, experts)
         self._shift = _shift_of(effort)
         if self._route is not None and self._shift:
@@ -154,7 +166,7 @@ class Restorer:
             ConfigError: If the strength is not from 0 to 1.
             ImageError: If shape, type or values are other than these, or not even tiles fit into memory.
         """
-        restored, reports, tile = self._restore(image, strength)
+        restored, reports, tile, _ = self._restore(image, strength)
         if tile is not None:
             height, width = image.shape[-2:] if isinstance(image, Tensor) else image.shape[:2]
             needed = describe_bytes(self._needed_bytes(height, width, None))
@@ -165,16 +177,16 @@ class Restorer:
             )
         return (restored, reports) if return_routing else restored
 
-    def _restore(self, image: Tensor | NDArray[Any], strength: float) -> tuple[Any, Any, int | None]:
-        """The picture or pictures, their reports, and the side of the tiles if there were any."""
+    def _restore(self, image: Tensor | NDArray[Any], strength: float) -> _Done:
+        """What came of `restore`: the picture or pictures, and their reports."""
         check_strength(strength)
         if isinstance(image, Tensor):
             _check_values(image.shape, (image.ndim == 4 and image.shape[1] == 3), image.is_floating_point(), image)
             given = image.to(self.device, torch.float32)
-            batch, decisions, tile = self._run(given)
-            batch = given.lerp(batch, strength) if strength < 1 else batch
+            done = self._run(given)
+            batch = given.lerp(done.images, strength) if strength < 1 else done.images
             batch = batch.to(image.device, image.dtype)
-            return batch, routing_reports(self.model.config, decisions, *batch.shape[-2:]), tile
+            return done._replace(images=batch, routing=self._reports(done))
         kind = image.dtype
         whole = kind.name in WHOLE_TYPES
         top = float(np.iinfo(kind).max) if whole else 1.0
@@ -183,11 +195,27 @@ class Restorer:
         )
         scaled = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32) / np.float32(top))
         given = scaled.permute(2, 0, 1)[None].to(self.device)
-        batch, decisions, tile = self._run(given)
-        batch = given.lerp(batch, strength) if strength < 1 else batch
+        done = self._run(given)
+        batch = given.lerp(done.images, strength) if strength < 1 else done.images
         restored = batch[0].permute(1, 2, 0).cpu().numpy()
         restored = np.rint(restored * top).astype(kind) if whole else restored.astype(kind)
-        return restored, routing_reports(self.model.config, decisions, *batch.shape[-2:])[0], tile
+        return done._replace(images=restored, routing=self._reports(done)[0])
+
+    def _reports(self, done: _Done) -> list[RoutingReport]:
+        return routing_reports(self.model.config, done.routing, *done.images.shape[-2:])
+
+    def restore_pixels(self, seen: Pixels, *, strength: float = 1.0) -> NetworkResult:
+        """Restore what `image_io.to_network` shows of a picture: the part of `restore_picture` that is the network's.
+
+        Args:
+            seen: sRGB, ``(H, W, 3)`` uint8 or uint16.
+            strength: As for `restore`.
+
+        Raises:
+            ConfigError: If the strength is not from 0 to 1.
+            ImageError: If it does not fit into memory.
+        """
+        return NetworkResult(*self._restore(seen, strength))
 
     def restore_picture(self, picture: Picture, *, strength: float = 1.0) -> PictureResult:
         """Restore a decoded picture file; `restore_file` between reading and writing.
@@ -197,8 +225,8 @@ class Restorer:
             ImageError: If it does not fit into memory.
         """
         seen = image_io.to_network(picture)
-        restored, routing, tile = self._restore(seen, strength)
-        return PictureResult(image_io.from_network(picture, seen, restored), routing, tile)
+        done = self.restore_pixels(seen, strength=strength)
+        return PictureResult(image_io.from_network(picture, seen, done.pixels), done.routing, done.tile_px)
 
     def restore_file(self, source: Path, target: Path, *, strength: float = 1.0) -> FileResult:
         """Restore a picture file into another file; the format follows the target's suffix.
@@ -214,12 +242,10 @@ class Restorer:
         image_io.write(target, done.picture)
         return FileResult.of(done, source, target, time.perf_counter() - began)
 
-    def _run(self, images: Tensor) -> tuple[Tensor, list[RoutingDecision], int | None]:
+    def _run(self, images: Tensor) -> _Done:
         """Restore ``(B, 3, H, W)``, whole if that fits, else in the largest tiles that do."""
         height, width = images.shape[-2:]
-        room = self.memory_limit
-        if room is None and (free := available_bytes(self.device)) is not None:
-            room = int(FREE_SHARE * free)
+        room = self._room_bytes()
         needed = 0
         for tile in (None, *tile_sides(max(height, width))):
             # Where a batch does not fit whole, its images come one after the other.
@@ -227,17 +253,30 @@ class Restorer:
                 needed = self._needed_bytes(height, width, tile, at_a_time)
                 if room is not None and needed > room:
                     continue
+                began = time.perf_counter()
                 done = [self._attempt(part, tile) for part in images.split(at_a_time)]
+                seconds = time.perf_counter() - began
                 whole = [part for part in done if part is not None]
                 if len(whole) == len(done):
                     restored, decisions = zip(*whole, strict=True)
                     blocks = [_together(block) for block in zip(*decisions, strict=True)]
-                    return torch.cat(restored), blocks, tile
+                    return _Done(torch.cat(restored), blocks, tile, seconds)
         has = f"of which {describe_bytes(room)} may be used" if room is not None else "which is not there"
         raise ImageError(
             f"a picture of {width}x{height} does not fit into the memory of {self.device}: it needs "
             f"{describe_bytes(needed)} at least, {has}; make it smaller, raise the limit or use another device"
         )
+
+    def _room_bytes(self) -> int | None:
+        """What a restoration may take; None if nobody knows. What is free is asked for once a second at most."""
+        if self.memory_limit is not None:
+            return self.memory_limit
+        # Asking takes milliseconds, of which small pictures need few; and it may change during a restoration as well.
+        asked_at, free = self._free
+        if time.monotonic() - asked_at > ASK_EVERY_S:
+            free = available_bytes(self.device)
+            self._free = (time.monotonic(), free)
+        return None if free is None else int(FREE_SHARE * free)
 
     def _needed_bytes(self, height: int, width: int, tile: int | None, batch: int = 1) -> int:
         config, device = self.model.config, self.device.type
@@ -256,7 +295,10 @@ class Restorer:
                     restored, decisions = self.model.restore_with_routing(images, routes=routes, effort=self._shift)
                 else:
                     restored, decisions = restore_in_tiles(self.model, images, tile, routes, self._shift)
-                return restored.clamp(0, 1), decisions
+                restored = restored.clamp(0, 1)
+                if self.device.type != "cpu":  # an accelerator is asked and not waited for, and may fail later
+                    torch.accelerator.synchronize(self.device)
+                return restored, decisions
         except (torch.OutOfMemoryError, RuntimeError) as error:
             # On the CPU a failed allocation is a plain RuntimeError that only its text tells apart.
             if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error):

@@ -7,8 +7,25 @@ from pathlib import Path
 from typing import Self
 
 from moceir import image_io
-from moceir.image_io import Picture
+from moceir.image_io import Picture, Pixels
 from moceir.reports import RoutingReport
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkResult:
+    """What the network made of a picture as it is shown one.
+
+    Attributes:
+        pixels: Restored sRGB, ``(H, W, 3)``, of the type that came.
+        routing: Which experts worked on it.
+        tile_px: Side of the tiles it was restored in; None if it was restored whole, as it should be.
+        seconds: Time in the network alone.
+    """
+
+    pixels: Pixels
+    routing: RoutingReport
+    tile_px: int | None
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)

@@ -65,7 +65,8 @@ class Stages(Generic[Read, Worked, Written]):
         write: Third stage.
         describe: What the line says of what the third stage made.
         record: Called with each job and its outcome: what was made, the error, or None if it was skipped.
-        summarize: What the last line says in addition.
+        summarize: What the last line says in addition, given the seconds from the first picture's reading to the last
+            one's writing.
     """
 
     done: str
@@ -74,7 +75,7 @@ class Stages(Generic[Read, Worked, Written]):
     write: Callable[[Job, Worked], Written]
     describe: Callable[[Written], str]
     record: Callable[[Job, Written | MoceirError | None], None] = lambda *_: None
-    summarize: Callable[[], str] = lambda: ""
+    summarize: Callable[[float], str] = lambda _: ""
 
 
 def run_jobs(jobs: list[Job], problems: list[str], stages: Stages[Any, Any, Any], existing: Existing) -> None:
@@ -99,13 +100,13 @@ def run_jobs(jobs: list[Job], problems: list[str], stages: Stages[Any, Any, Any]
     counts = Counter(failed=len(problems))
     to_do = _to_do(jobs, stages, existing)
     counts["skipped"] = len(jobs) - len(to_do)
-    began = time.perf_counter()
 
     def read(job: Job) -> Any:
         check_target(job.target, exists_is_fine=existing is Existing.REPLACE)
         return stages.read(job)
 
     with bar(stages.done, len(to_do)) as advance, interruption() as stop:
+        began = time.perf_counter()
         for job, outcome in overlapped(to_do, read, stages.work, stages.write, stop):
             if isinstance(outcome, MoceirError):
                 counts["failed"] += 1
@@ -117,11 +118,12 @@ def run_jobs(jobs: list[Job], problems: list[str], stages: Stages[Any, Any, Any]
                 echo(f"{stages.done} {job.source} -> {job.target} ({stages.describe(outcome)})")
             stages.record(job, outcome)
             advance()
+        seconds = time.perf_counter() - began
     left = len(jobs) + len(problems) - counts.total()
     if len(jobs) + len(problems) > 1 or left:
         skips = f", {counts['skipped']} skipped" if counts["skipped"] else ""
-        seconds = time.perf_counter() - began
-        echo(f"{counts['done']} {stages.done}, {counts['failed']} failed{skips} in {seconds:.1f} s{stages.summarize()}")
+        more = stages.summarize(seconds)
+        echo(f"{counts['done']} {stages.done}, {counts['failed']} failed{skips} in {seconds:.1f} s{more}")
     if left:
         echo(f"stopped with {left} left to do; go on with the same command and --skip-existing", err=True)
     if counts["failed"] or left:

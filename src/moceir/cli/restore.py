@@ -251,7 +251,6 @@ def _restore_files(
     from moceir.batch import Report  # noqa: PLC0415 - keeps --help fast
 
     megapixels = network_seconds = 0.0
-    began = time.perf_counter()
     with contextlib.ExitStack() as opened:
         lines = opened.enter_context(Report(report)) if report else None
 
@@ -263,10 +262,9 @@ def _restore_files(
                 megapixels += outcome.result.width * outcome.result.height / 1e6
                 network_seconds += outcome.network_seconds
 
-        def summarize() -> str:
-            seconds = time.perf_counter() - began
+        def summarize(seconds: float) -> str:
             share = f"{network_seconds / seconds:.0%} of the time in the network"
-            return f", {megapixels / seconds:.2f} megapixels/s, {share}" if network_seconds else ""
+            return f", {megapixels / seconds:.3g} megapixels/s, {share}" if network_seconds else ""
 
         run_jobs(
             jobs,
