@@ -27,6 +27,7 @@ from moceir.profiling import describe_machine, sample_picture
 from moceir.reports import block_levels
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BENCHMARKS = ("cbsd68-s25", "rain100l")
@@ -110,24 +111,28 @@ def draw_curves(curves: dict[str, Curve]) -> Figure:
         figure = Figure(figsize=(9.5, 4.2), layout="constrained")
         panels = figure.subplots(1, len(curves), squeeze=False)[0]
         for axes, (name, curve) in zip(panels, curves.items(), strict=True):
-            efforts = curve.efforts.values()
-            axes.plot(
-                [p.gmacs for p in efforts], [p.psnr_db for p in efforts], "o-", color=GROUP_COLOURS[0], label="effort"
-            )
-            for effort, text in NAMED_EFFORTS.items():
-                place = curve.efforts[effort]
-                axes.annotate(text, (place.gmacs, place.psnr_db), (0, 9), textcoords="offset points", ha="center")
-            for (way, point), mark in zip(curve.forced.items(), "sD^vPX", strict=False):
-                axes.plot(point.gmacs, point.psnr_db, mark, color=GROUP_COLOURS[1], fillstyle="none", label=way)
-            values = [point.psnr_db for point in (*efforts, *curve.forced.values())]
-            middle, span = (max(values) + min(values)) / 2, max(LEAST_SPAN_DB, 1.4 * (max(values) - min(values)))
-            axes.set_ylim(middle - span / 2, middle + span / 2)
-            axes.margins(x=0.12)
+            _draw_curve(axes, curve)
             axes.set(title=f"{name}, {curve.pictures} pictures", xlabel="cost, GMACs per picture", ylabel="PSNR, dB")
-            axes.grid(alpha=0.3)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return figure
+
+
+def _draw_curve(axes: Axes, curve: Curve) -> None:
+    costs, scores = ([getattr(point, field) for point in curve.efforts.values()] for field in ("gmacs", "psnr_db"))
+    axes.plot(costs, scores, "o-", color=GROUP_COLOURS[0], label="effort")
+    for effort, text in NAMED_EFFORTS.items():
+        place = (curve.efforts[effort].gmacs, curve.efforts[effort].psnr_db)
+        # The ends have their names below, and auto above: it may lie on either of them.
+        away, side = (-9, "top") if effort else (9, "bottom")
+        axes.annotate(text, place, (0, away), textcoords="offset points", ha="center", va=side)
+    for (way, point), mark in zip(curve.forced.items(), "sD^vPX", strict=False):
+        axes.plot(point.gmacs, point.psnr_db, mark, color=GROUP_COLOURS[1], fillstyle="none", label=way)
+    scores += [point.psnr_db for point in curve.forced.values()]
+    middle, span = (max(scores) + min(scores)) / 2, max(LEAST_SPAN_DB, 1.4 * (max(scores) - min(scores)))
+    axes.set_ylim(middle - span / 2, middle + span / 2)
+    axes.margins(x=0.12)
+    axes.grid(alpha=0.2)
 
 
 def label(effort: float) -> str:
