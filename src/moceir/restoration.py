@@ -78,7 +78,7 @@ class Restorer:
         effort: ``low``, ``auto``, ``high`` or a number: shifts what the routers choose. A picture never costs more with
             less effort; see `moceir.models.routing.Effort`.
         precision: Type of the arithmetic: ``float32``, ``bfloat16`` or ``float16``; ``auto`` is bfloat16 on CUDA
-            devices made for it, else float32. Weights, norms, sums over the picture and spectra stay in float32.
+            devices made for it, else float32. Weights, spectra, and sums over the picture stay in float32.
 
     Raises:
         ConfigError: If the device is unknown or not there or lacks the precision, the experts do not fit the network,

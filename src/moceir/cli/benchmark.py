@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moceir.cli.options import Device, Precision, PrecisionOption, parse_size
+from moceir.cli.options import Device, Precision, parse_size
 
 if TYPE_CHECKING:
     from moceir.profiling import Profile
@@ -26,7 +26,7 @@ def benchmark_command(
     ] = None,
     size: Annotated[list[str] | None, typer.Option(help="WIDTHxHEIGHT of the picture. Repeatable.")] = None,
     device: Device = "auto",
-    precision: PrecisionOption = Precision.auto,
+    precision: Precision = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads on the processor; torch's own choice by default.")
     ] = None,
@@ -57,11 +57,11 @@ def benchmark_command(
         typer.echo(line)
     for subject in subjects or [Subject("tiny")]:
         for width, height in sizes:
-            for result in profile(subject, width, height, device, precision.value, threads=threads, repeat=repeat):
+            for result in profile(subject, width, height, device, precision, threads=threads, repeat=repeat):
                 typer.echo(markdown_table(_cells(result), ())[0])
                 done.append(result)
     if json_file:
-        _write_json(json_file, done, device, precision.value, threads, repeat)
+        _write_json(json_file, done, device, precision, threads, repeat)
 
 
 def _cells(result: Profile) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moceir.cli.options import Device, Model, Precision, PrecisionOption
+from moceir.cli.options import Device, Model, Precision
 from moceir.errors import MoceirError, require_extra
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def evaluate_command(
     ] = None,
     worst: Annotated[int, typer.Option(min=1, help="How many pictures of each test set the sheet shows.")] = 4,
     device: Device = "auto",
-    precision: PrecisionOption = Precision.auto,
+    precision: Precision = "auto",
 ) -> None:
     """Measure a model: mean PSNR and SSIM before and after, by the published protocol unless told otherwise.
 
@@ -86,7 +86,7 @@ def evaluate_command(
 
     test_sets, problems = _choose_sets(benchmark, data, pairs, clean, degrade)
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(model, device, precision=precision.value)
+    restorer = Restorer.from_pretrained(model, device, precision=precision)
     judge = partial(
         evaluate,
         restorer,

@@ -16,20 +16,12 @@ Model = Annotated[
     str, typer.Option("--model", "-m", help="A bundled model's name, a model folder, or a published .ckpt file.")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-
-
-class Precision(StrEnum):
-    """Types of a network's arithmetic."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-
-
-PrecisionOption = Annotated[
-    Precision,
-    typer.Option("--precision", help="Of the arithmetic; auto is bfloat16 on GPUs made for it, else float32."),
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        help="auto, float32, bfloat16 or float16 arithmetic; auto is bfloat16 on GPUs made for it, else float32.",
+    ),
 ]
 
 

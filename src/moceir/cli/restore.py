@@ -18,7 +18,6 @@ from moceir.cli.options import (
     ForceExpert,
     Model,
     Precision,
-    PrecisionOption,
     RouteOption,
     parse_effort,
     parse_experts,
@@ -145,7 +144,7 @@ def restore_command(
     effort: EffortOption = "auto",
     experts: RouteOption = None,
     force_expert: ForceExpert = None,
-    precision: PrecisionOption = Precision.auto,
+    precision: Precision = "auto",
 ) -> None:
     """Restore pictures: noise, rain, haze, blur, low light, JPEG artefacts or several at once.
 
@@ -197,7 +196,7 @@ def restore_command(
     )
     jobs, problems = ([], []) if streamed else plan(inputs, Naming(output, kind, suffix))
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(model, device, route, memory_limit, shift, precision.value)
+    restorer = Restorer.from_pretrained(model, device, route, memory_limit, shift, precision)
     restorers = _by_shot(restorer, jobs, limits) if sequence else {}
     stages = FileStages(
         lambda source: restorers.get(source, restorer),

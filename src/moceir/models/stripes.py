@@ -84,7 +84,8 @@ def by_stripes(
         reach: How many rows of the first map away a row of the result can depend on.
         align: Stripes begin at multiples of this many rows.
         into: A map that the result is written into, if it is made in stripes. It may be one of the maps.
-        onto: A map that the result is added to; in place, if it is made in stripes. It may be one of the maps.
+        onto: A map that the result is added to, instead of being written into ``into``; in place, if it is made in
+            stripes. It may be one of the maps.
 
     Returns:
         The result, whole, in ``into`` or ``onto`` if that was given and used.
