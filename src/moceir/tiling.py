@@ -1,7 +1,10 @@
-"""The fallback for pictures that do not fit into memory: overlapping tiles on one route, blended where they meet.
+"""The fallback for pictures that do not fit into memory: overlapping tiles, blended where they meet.
 
-Channel attention compares channels over the whole picture, so that a tile's result is close to the whole's but not the
-same. Two things keep seams out of sight: all tiles take the same experts, and each blends into its neighbours.
+Attention compares channels over the whole picture, and routers average over it. All tiles share these sums, so that they
+are treated as parts of one picture. They are gathered in two passes: over a sample of the picture; then, as parts of
+what the sample shows, over tiles side by side, which takes as long as restoring the picture once. What still differs
+from the whole picture: in each layer the second pass sums up features that earlier layers made with the sums of the
+sample, and near their borders tiles do not see all that is around them.
 """
 
 from __future__ import annotations
@@ -12,54 +15,69 @@ import torch
 from torch import Tensor
 
 from moceir.models.network import MoCEIR
-from moceir.models.routing import RoutingDecision, shifted_decisions
+from moceir.models.routing import RoutingDecision
+from moceir.models.statistics import Statistics
 
 STEP = 128
 """Tiles begin at multiples of this many pixels, where windows of the whole picture begin at every level (32 pixels at
 a quarter of its resolution); and they overlap by as much."""
 SMALLEST_TILE = 2 * STEP
-PROBES = 5
-"""Tiles that are asked for the route, spread over the picture."""
+PATCH = 64
+"""Side of the patches of a sample: small ones see more of the picture, and more borders that it does not have."""
 
 
 def restore_in_tiles(
     network: MoCEIR, images: Tensor, tile: int, routes: Tensor | None = None, effort: float = 0.0
 ) -> tuple[Tensor, list[RoutingDecision]]:
-    """Restore a picture tile by tile.
+    """Restore a picture tile by tile, close to what it is restored to whole.
 
     Args:
         network: The network.
         images: ``(B, 3, H, W)`` float RGB in [0, 1].
         tile: Side of the tiles in pixels, a multiple of `STEP` from `SMALLEST_TILE`.
-        routes: The routes to take, ``(decoder blocks, B, top_k)``. None takes in each block the experts of the highest
-            scores on average over some tiles: scores are linear in the mean of the features, so that this is the
-            decision on the mean features of these tiles.
-        effort: Shift of that decision towards cheap (below 0) or dear experts (above 0).
+        routes: The routes to take, ``(decoder blocks, B, top_k)``. None leaves them to the routers.
+        effort: Shift of their decision towards cheap (below 0) or dear experts (above 0).
 
     Returns:
         The batch, same shape, and for each block the decision that all tiles share.
     """
     height, width = images.shape[-2:]
-    tops, lefts = starts(height, tile), starts(width, tile)
-    cuts = {(top, left): images[..., top : top + tile, left : left + tile] for top in tops for left in lefts}
-    asked = list(cuts) if len(cuts) <= PROBES else spread(tops, lefts)
-    decisions = _mean_decisions([network.restore_with_routing(cuts[place], routes=routes)[1] for place in asked])
-    if effort:
-        decisions = shifted_decisions(decisions, [router.complexity for router in network.routers()], effort)
-    route = torch.stack([decision.experts for decision in decisions])
-    restored = torch.zeros_like(images)
-    for (top, left), cut in cuts.items():
-        part = network.restore_with_routing(cut, routes=route)[0]
-        rows, columns = ramp(top, cut.shape[-2], height).to(part), ramp(left, cut.shape[-1], width).to(part)
-        restored[..., top : top + tile, left : left + tile] += part * rows.view(-1, 1) * columns
+    whole = Statistics()
+    network.restore_with_routing(sample(images, tile), routes=routes, effort=effort, whole=whole)
+    whole = Statistics(basis=whole)
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            part = images[..., top : top + tile, left : left + tile]
+            network.restore_with_routing(part, routes=routes, effort=effort, whole=whole)
+    whole = Statistics(basis=whole)
+    restored, decisions = torch.zeros_like(images), []
+    for top in starts(height, tile):
+        for left in starts(width, tile):
+            cut = images[..., top : top + tile, left : left + tile]
+            part, decisions = network.restore_with_routing(cut, routes=routes, effort=effort, whole=whole)
+            rows, columns = ramp(top, cut.shape[-2], height).to(part), ramp(left, cut.shape[-1], width).to(part)
+            restored[..., top : top + tile, left : left + tile] += part * rows.view(-1, 1) * columns
     return restored, decisions
 
 
-def spread(tops: list[int], lefts: list[int]) -> list[tuple[int, int]]:
-    """`PROBES` of all tiles, or less: one in each row and each column of a grid laid over the picture."""
-    middles = [(2 * i + 1, 2 * (2 * i % PROBES) + 1) for i in range(PROBES)]
-    places = [(tops[y * len(tops) // (2 * PROBES)], lefts[x * len(lefts) // (2 * PROBES)]) for y, x in middles]
-    return list(dict.fromkeys(places))
+def sample(images: Tensor, side: int) -> Tensor:
+    """Patches of ``(B, 3, H, W)`` from all over the picture, side by side, not larger than ``side`` either way.
+
+    They keep the resolution, without which noise and texture would not be what they are.
+    """
+    for axis in (-2, -1):
+        picked = spread(images.shape[axis], side)
+        images = images.index_select(axis, picked.to(images.device))
+    return images
+
+
+def spread(length: int, side: int) -> Tensor:
+    """Positions of the pixels of `sample` along one side of the picture: all, or as many as fit in equal distances."""
+    if length <= side:
+        return torch.arange(length)
+    patches = side // PATCH
+    firsts = [(2 * i + 1) * length // (2 * patches) - PATCH // 2 for i in range(patches)]
+    return torch.cat([torch.arange(first, first + PATCH) for first in firsts])
 
 
 def starts(side: int, tile: int) -> list[int]:
@@ -88,19 +106,3 @@ def tile_sides(largest: int) -> Iterator[int]:
     while side > SMALLEST_TILE:
         side = max(side // 2 // STEP * STEP, SMALLEST_TILE)
         yield side
-
-
-def _mean_decisions(probes: list[list[RoutingDecision]]) -> list[RoutingDecision]:
-    """One decision per block from the mean scores of all probes.
-
-    The experts of the probes where all took the same, as on forced routes.
-    """
-    decisions: list[RoutingDecision] = []
-    for block in zip(*probes, strict=True):
-        logits = torch.stack([decision.logits for decision in block]).mean(dim=0)
-        chances = logits.softmax(dim=-1)
-        agreed = all(torch.equal(decision.experts, block[0].experts) for decision in block)
-        top_k = block[0].experts.shape[-1]
-        experts = block[0].experts if agreed else chances.topk(top_k, dim=-1).indices
-        decisions.append(RoutingDecision(experts, chances.gather(-1, experts), logits, block[0].balance_loss))
-    return decisions

@@ -7,7 +7,7 @@ applied to every pixel at once: one pass over the picture instead of two.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from moceir.models.layers import conv1x1, depthwise
+from moceir.models.statistics import Statistics
 from moceir.models.stripes import Crop, by_stripes, unchanged
 
 
@@ -70,7 +71,8 @@ class ChannelSimilarity:
 
     def __init__(self) -> None:
         self._whole: Tensor | None = None
-        self._sums: list[Tensor] = []  # squares of the queries, of the keys, and products of the two
+        self.sums: Sequence[Tensor] = []
+        """Squares of the queries, of the keys, and products of the two, ``(B, C)`` twice and ``(B, C, C)``."""
 
     def add(self, q: Tensor, k: Tensor) -> None:
         """Take in queries and keys of a stripe, ``(B, C, h, W)`` each."""
@@ -81,13 +83,13 @@ class ChannelSimilarity:
         squares = channel_squares(q)
         # In half precision, sums over many stripes would lose the last ones.
         part = [squares, channel_squares(k), (q.transpose(1, 2) @ k).to(squares.dtype)]
-        self._sums = [a + b for a, b in zip(self._sums, part, strict=True)] if self._sums else part
+        self.sums = [a + b for a, b in zip(self.sums, part, strict=True)] if self.sums else part
 
     def matrix(self) -> Tensor:
         """The cosines, ``(B, C, C)``, queries first."""
         if self._whole is not None:
             return self._whole
-        q_squares, k_squares, products = self._sums
+        q_squares, k_squares, products = self.sums
         norms = q_squares.sqrt().clamp_min(1e-12).unsqueeze(2) * k_squares.sqrt().clamp_min(1e-12).unsqueeze(1)
         return products / norms
 
@@ -100,6 +102,7 @@ def channel_attention(
     out: nn.Conv2d,
     onto: Tensor | None = None,
     values_into: Tensor | None = None,
+    whole: Statistics | None = None,
 ) -> Tensor:
     """Attend over channels and project: ``onto + out(softmax(norm(q) norm(k)^T * temperature) v)``.
 
@@ -111,6 +114,7 @@ def channel_attention(
         out: The 1x1 convolution behind the attention, C to C.
         onto: ``(B, C, H, W)`` that the result is added to; in stripes, in place.
         values_into: One of the maps that is needed no more: in stripes it is used up, the values take its place.
+        whole: What gathers the sums of this attention, by the name of ``out``, and may put others in their place.
 
     Returns:
         ``(B, C, H, W)``.
@@ -123,6 +127,8 @@ def channel_attention(
         return v
 
     v = by_stripes(values, *maps, reach=reach, into=values_into)
+    if whole is not None:
+        similarity.sums = whole.exchange(out, similarity.sums)
     mixing = mixing_matrix(similarity.matrix(), temperature, out)
 
     def mix(_: Crop, v: Tensor) -> Tensor:
@@ -156,19 +162,24 @@ class MDTA(nn.Module):
         self.qkv_depthwise = depthwise(3 * channels, 3, bias=bias)
         self.out = conv1x1(channels, channels, bias=bias)
 
-    def forward(self, x: Tensor, before: Crop = unchanged, onto: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, before: Crop = unchanged, onto: Tensor | None = None, whole: Statistics | None = None
+    ) -> Tensor:
         """Map ``(B, C, H, W)`` to the same shape.
 
         Args:
             x: The map to attend over.
             before: What is done to each of its pixels first.
             onto: Map that the result is added to; in stripes, in place.
+            whole: Statistics of the picture that the map is a part of.
         """
 
         def project(crop: Crop, x: Tensor) -> tuple[Tensor, ...]:
             return crop(self.qkv_depthwise(self.qkv(before(x)))).chunk(3, dim=1)
 
-        return channel_attention(project, x, reach=1, temperature=self.temperature, out=self.out, onto=onto)
+        return channel_attention(
+            project, x, reach=1, temperature=self.temperature, out=self.out, onto=onto, whole=whole
+        )
 
 
 class CrossMDTA(nn.Module):
@@ -186,10 +197,12 @@ class CrossMDTA(nn.Module):
         self.kv_depthwise = depthwise(2 * channels, 7, bias=False)
         self.out = conv1x1(channels, channels, bias=False)
 
-    def forward(self, query: Tensor, context: Tensor, onto: Tensor | None = None) -> Tensor:
+    def forward(
+        self, query: Tensor, context: Tensor, onto: Tensor | None = None, whole: Statistics | None = None
+    ) -> Tensor:
         """Attend from ``query`` to ``context``, both ``(B, C, H, W)``; the result has the same shape.
 
-        In stripes, the result is added to ``onto`` in place and ``query`` is used up.
+        In stripes, the result is added to ``onto`` in place and ``query`` is used up. ``whole`` is as for ``MDTA``.
         """
 
         def project(crop: Crop, query: Tensor, context: Tensor) -> tuple[Tensor, ...]:
@@ -197,5 +210,13 @@ class CrossMDTA(nn.Module):
             return q, *crop(self.kv_depthwise(self.kv(context))).chunk(2, dim=1)
 
         return channel_attention(
-            project, query, context, reach=3, temperature=self.temperature, out=self.out, onto=onto, values_into=query
+            project,
+            query,
+            context,
+            reach=3,
+            temperature=self.temperature,
+            out=self.out,
+            onto=onto,
+            values_into=query,
+            whole=whole,
         )

@@ -27,6 +27,7 @@ from moceir.models.layers import (
     pad_to_multiple,
 )
 from moceir.models.routing import Effort, ExpertMixture, Router, RoutingDecision, Steering, check_routes
+from moceir.models.statistics import Statistics
 from moceir.models.stripes import Crop, by_stripes
 
 SIZE_MULTIPLE = 8
@@ -43,9 +44,9 @@ class EncoderBlock(nn.Module):
         self.norm_ffn = ChannelLayerNorm(channels)
         self.ffn = GDFN(channels, bias=True)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, whole: Statistics | None = None) -> Tensor:
         """Map ``(B, C, H, W)`` to the same shape; in stripes, in place."""
-        x = self.attention(x, before=self.norm_attention, onto=x)
+        x = self.attention(x, before=self.norm_attention, onto=x, whole=whole)
         return self.ffn(x, before=self.norm_ffn, onto=x)
 
 
@@ -72,14 +73,19 @@ class DecoderBlock(nn.Module):
         self.ffn = GDFN(channels, bias=False)
 
     def forward(
-        self, x: Tensor, embedding: Tensor, noise: Tensor | None, steering: Steering
+        self,
+        x: Tensor,
+        embedding: Tensor,
+        noise: Tensor | None,
+        steering: Steering,
+        whole: Statistics | None = None,
     ) -> tuple[Tensor, RoutingDecision]:
         """Map ``(B, C, H, W)`` to the same shape, with the routing decision of each image; in stripes, in place."""
         normed = self.norm_attention(x)
-        shared = self.shared(normed, before=self.to_shared)
+        shared = self.shared(normed, before=self.to_shared, whole=whole)
         for_experts = by_stripes(lambda _, x: self.to_experts(x), normed, into=normed)
-        routed, decision = self.mixture(for_experts, embedding, shared, noise, steering)
-        x = self.cross(routed, shared, onto=x)
+        routed, decision = self.mixture(for_experts, embedding, shared, noise, steering, whole)
+        x = self.cross(routed, shared, onto=x, whole=whole)
         return self.ffn(x, before=self.norm_ffn, onto=x), decision
 
 
@@ -108,10 +114,11 @@ class EncoderStage(nn.Module):
         self.blocks = nn.Sequential(*(EncoderBlock(channels, heads) for _ in range(config.encoder_blocks[level])))
         self.down = Downsample(channels)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, whole: Statistics | None = None) -> tuple[Tensor, Tensor]:
         """Map ``(B, C, H, W)`` to ``(B, 2C, H/2, W/2)`` and the skip ``(B, C, H, W)``."""
-        skip = self.blocks(x)
-        return self.down(skip), skip
+        for block in self.blocks:
+            x = block(x, whole)
+        return self.down(x), x
 
 
 class DecoderStage(nn.Module):
@@ -133,12 +140,17 @@ class DecoderStage(nn.Module):
         return by_stripes(rows, x, skip, reach=1, into=skip)
 
     def forward(
-        self, x: Tensor, embedding: Tensor, noise: Sequence[Tensor | None], steering: Sequence[Steering]
+        self,
+        x: Tensor,
+        embedding: Tensor,
+        noise: Sequence[Tensor | None],
+        steering: Sequence[Steering],
+        whole: Statistics | None = None,
     ) -> tuple[Tensor, list[RoutingDecision]]:
         """Map what ``join`` made, ``(B, C, H, W)``, to the same shape, with one decision per block."""
         decisions: list[RoutingDecision] = []
         for block, block_noise, block_steering in zip(self.blocks, noise, steering, strict=True):
-            x, decision = block(x, embedding, block_noise, block_steering)
+            x, decision = block(x, embedding, block_noise, block_steering, whole)
             decisions.append(decision)
         return x, decisions
 
@@ -187,7 +199,12 @@ class MoCEIR(nn.Module):
         return self.restore_with_routing(images)[0]
 
     def restore_with_routing(
-        self, images: Tensor, noise: Tensor | None = None, routes: Tensor | None = None, effort: float = 0.0
+        self,
+        images: Tensor,
+        noise: Tensor | None = None,
+        routes: Tensor | None = None,
+        effort: float = 0.0,
+        whole: Statistics | None = None,
     ) -> tuple[Tensor, list[RoutingDecision]]:
         """Restore a batch and say which experts worked on it.
 
@@ -199,6 +216,7 @@ class MoCEIR(nn.Module):
                 0..experts-1. The gates are still the routers' softmax values of those experts, so that forcing what
                 was chosen changes nothing.
             effort: Shift of the routers' choices towards cheap (below 0) or dear experts (above 0); see `Effort`.
+            whole: Statistics of the pictures that the images are parts of; not where gradients are wanted.
 
         Returns:
             The restored batch, same shape, and one decision per decoder block in order of execution (deep first).
@@ -206,7 +224,8 @@ class MoCEIR(nn.Module):
         Raises:
             ImageError: If the input is not a floating ``(B, 3, H, W)`` with at least one pixel.
             ConfigError: If the routes have another shape or type, or name an expert that is not there or name one
-                twice for the same image; if the effort is no finite number, or there are routes beside it.
+                twice for the same image; if the effort is no finite number, or there are routes beside it; if the
+                statistics are of another number of pictures, or gradients are on.
         """
         if images.ndim != 4 or images.shape[1] != 3 or not images.numel() or not images.is_floating_point():
             msg = (
@@ -222,6 +241,8 @@ class MoCEIR(nn.Module):
             routes = check_routes(routes, self.config, images.shape[0]).to(images.device)
         if routes is not None and effort:
             raise ConfigError("routes that are given leave nothing to an effort; give one of the two")
+        if whole is not None and torch.is_grad_enabled():
+            raise ConfigError("statistics of a picture have no gradients; use torch.no_grad() or inference_mode()")
         # One effort for all blocks: it remembers which images have left the routers' own route.
         steering: list[Steering] = [Effort(effort) if effort else None] * routers if routes is None else [*routes]
 
@@ -229,17 +250,20 @@ class MoCEIR(nn.Module):
         x = self.patch_embed(padded)
         skips: list[Tensor] = []
         for stage in self.encoder:
-            x, skip = stage(x)
+            x, skip = stage(x, whole)
             skips.append(skip)
             del skip  # so that the decoder gives it up with its place in the list
-        x = self.latent(x)
+        for block in self.latent:
+            x = block(x, whole)
         embedding = self.frequency_embedding(x)
         decisions: list[RoutingDecision] = []
         for stage, blocks in zip(self.decoder, self.config.decoder_blocks, strict=True):
             done = len(decisions)
             these = slice(done, done + blocks)
             x = cast("DecoderStage", stage).join(x, skips.pop())
-            x, decided = stage(x, embedding, block_noise[these], steering[these])
+            x, decided = stage(x, embedding, block_noise[these], steering[these], whole)
             decisions += decided
-        restored = self.output(self.refinement(x)) + padded
+        for block in self.refinement:
+            x = block(x, whole)
+        restored = self.output(x) + padded
         return restored[..., : images.shape[2], : images.shape[3]], decisions

@@ -16,6 +16,7 @@ from moceir.config import ModelConfig
 from moceir.errors import ConfigError
 from moceir.models.experts import EXPERT_REACH, Expert
 from moceir.models.layers import conv1x1
+from moceir.models.statistics import Statistics
 from moceir.models.stripes import Crop, by_stripes
 
 
@@ -153,7 +154,14 @@ class Router(nn.Module):
         self.from_frequency = nn.Linear(embedding, experts, bias=False)
         self.register_buffer("complexity", torch.tensor(complexity, dtype=torch.float32))
 
-    def forward(self, x: Tensor, embedding: Tensor, noise: Tensor | None, steering: Steering = None) -> RoutingDecision:
+    def forward(
+        self,
+        x: Tensor,
+        embedding: Tensor,
+        noise: Tensor | None,
+        steering: Steering = None,
+        whole: Statistics | None = None,
+    ) -> RoutingDecision:
         """Route each image.
 
         Args:
@@ -161,8 +169,14 @@ class Router(nn.Module):
             embedding: Frequency embedding ``(B, D)``.
             noise: Standard normal ``(B, n)``, only in training; None makes the decision deterministic.
             steering: What takes other experts than the best ones; their gates are the softmax values all the same.
+            whole: Statistics of the pictures that the features are parts of: scores are linear in the means of features
+                and embedding, so that those of a picture are the mean of those of its parts.
         """
         logits = self.from_features(x.mean(dim=(2, 3))) + self.from_frequency(embedding)
+        if whole is not None:
+            pixels = torch.full_like(logits, x.shape[2] * x.shape[3], dtype=torch.float32)
+            scores, seen = whole.exchange(self, [logits * pixels, pixels])
+            logits = (scores / seen).to(logits.dtype)
         noisy = logits if noise is None else logits + noise * self.noise_std
         chances = torch.softmax(noisy, dim=-1)
         experts = steering if isinstance(steering, Tensor) else chances.topk(self.top_k, dim=-1).indices
@@ -207,13 +221,19 @@ class ExpertMixture(nn.Module):
         self.out = conv1x1(channels, channels, bias=False)
 
     def forward(
-        self, x: Tensor, embedding: Tensor, shared: Tensor, noise: Tensor | None, steering: Steering = None
+        self,
+        x: Tensor,
+        embedding: Tensor,
+        shared: Tensor,
+        noise: Tensor | None,
+        steering: Steering = None,
+        whole: Statistics | None = None,
     ) -> tuple[Tensor, RoutingDecision]:
         """Give each image of ``(B, C, H, W)`` to its experts; returns the same shape and the decision.
 
         In stripes, ``x`` is used up: the result takes its place.
         """
-        decision = self.router(x, embedding, noise, steering)
+        decision = self.router(x, embedding, noise, steering, whole)
         shares: list[tuple[Any, Tensor, Tensor]] = []  # the expert, its images, their gates
         for e, expert in enumerate(self.experts):
             image, choice = torch.where(decision.experts == e)
