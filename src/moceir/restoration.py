@@ -283,7 +283,7 @@ class Restorer:
         if tile is None:
             return peak_bytes(config, height, width, batch, device)
         of_picture = batch * IMAGE_BYTES * height * width
-        return of_picture + peak_bytes(config, min(tile, height), min(tile, width), 1, device)
+        return of_picture + peak_bytes(config, min(tile, height), min(tile, width), batch, device)
 
     def _attempt(self, images: Tensor, tile: int | None) -> tuple[Tensor, list[RoutingDecision]] | None:
         """Restore the images, whole or in tiles; None if memory runs out."""

@@ -1,10 +1,10 @@
 """The fallback for pictures that do not fit into memory: overlapping tiles, blended where they meet.
 
-Attention compares channels over the whole picture, and routers average over it. All tiles share these sums, so that they
-are treated as parts of one picture. They are gathered in two passes: over a sample of the picture; then, as parts of
-what the sample shows, over tiles side by side, which takes as long as restoring the picture once. What still differs
-from the whole picture: in each layer the second pass sums up features that earlier layers made with the sums of the
-sample, and near their borders tiles do not see all that is around them.
+Attention compares channels over the whole picture, and routers average over it. All tiles share these sums, so that
+they are treated as parts of one picture. They are gathered in two passes: over a sample of the picture, which decides
+on the route; then over tiles side by side, as parts of what the sample shows, which takes as long as restoring the
+picture once. What still differs from the whole picture: in each layer the second pass sums up features that earlier
+layers made with the sums of the sample, and near their borders tiles do not see all that is around them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def restore_in_tiles(
         network: The network.
         images: ``(B, 3, H, W)`` float RGB in [0, 1].
         tile: Side of the tiles in pixels, a multiple of `STEP` from `SMALLEST_TILE`.
-        routes: The routes to take, ``(decoder blocks, B, top_k)``. None leaves them to the routers.
+        routes: The routes to take, ``(decoder blocks, B, top_k)``. None leaves them to the routers, on a sample of the
+            picture.
         effort: Shift of their decision towards cheap (below 0) or dear experts (above 0).
 
     Returns:
@@ -43,18 +44,19 @@ def restore_in_tiles(
     """
     height, width = images.shape[-2:]
     whole = Statistics()
-    network.restore_with_routing(sample(images, tile), routes=routes, effort=effort, whole=whole)
+    decisions = network.restore_with_routing(sample(images, tile), routes=routes, effort=effort, whole=whole)[1]
+    routes = torch.stack([decision.experts for decision in decisions])
     whole = Statistics(basis=whole)
     for top in range(0, height, tile):
         for left in range(0, width, tile):
             part = images[..., top : top + tile, left : left + tile]
-            network.restore_with_routing(part, routes=routes, effort=effort, whole=whole)
+            network.restore_with_routing(part, routes=routes, whole=whole)
     whole = Statistics(basis=whole)
-    restored, decisions = torch.zeros_like(images), []
+    restored = torch.zeros_like(images)
     for top in starts(height, tile):
         for left in starts(width, tile):
             cut = images[..., top : top + tile, left : left + tile]
-            part, decisions = network.restore_with_routing(cut, routes=routes, effort=effort, whole=whole)
+            part, decisions = network.restore_with_routing(cut, routes=routes, whole=whole)
             rows, columns = ramp(top, cut.shape[-2], height).to(part), ramp(left, cut.shape[-1], width).to(part)
             restored[..., top : top + tile, left : left + tile] += part * rows.view(-1, 1) * columns
     return restored, decisions

@@ -27,7 +27,7 @@ from moceir.models.layers import (
     pad_to_multiple,
 )
 from moceir.models.routing import Effort, ExpertMixture, Router, RoutingDecision, Steering, check_routes
-from moceir.models.statistics import Statistics
+from moceir.models.statistics import Statistics, mean_feature
 from moceir.models.stripes import Crop, by_stripes
 
 SIZE_MULTIPLE = 8
@@ -100,9 +100,9 @@ class FrequencyEmbedding(nn.Module):
         self.high_pass.weight = nn.Parameter(laplacian.expand(channels, 1, 3, 3).clone(), requires_grad=False)
         self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
 
-    def forward(self, latent: Tensor) -> Tensor:
-        """Embed ``(B, D, H/8, W/8)``."""
-        return self.mlp(F.gelu(self.high_pass(latent)).mean(dim=(2, 3)))
+    def forward(self, latent: Tensor, whole: Statistics | None = None) -> Tensor:
+        """Embed ``(B, D, H/8, W/8)``, or the pictures that these are parts of."""
+        return self.mlp(mean_feature(self, F.gelu(self.high_pass(latent)), whole))
 
 
 class EncoderStage(nn.Module):
@@ -255,7 +255,7 @@ class MoCEIR(nn.Module):
             del skip  # so that the decoder gives it up with its place in the list
         for block in self.latent:
             x = block(x, whole)
-        embedding = self.frequency_embedding(x)
+        embedding = self.frequency_embedding(x, whole)
         decisions: list[RoutingDecision] = []
         for stage, blocks in zip(self.decoder, self.config.decoder_blocks, strict=True):
             done = len(decisions)

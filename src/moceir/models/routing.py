@@ -16,7 +16,7 @@ from moceir.config import ModelConfig
 from moceir.errors import ConfigError
 from moceir.models.experts import EXPERT_REACH, Expert
 from moceir.models.layers import conv1x1
-from moceir.models.statistics import Statistics
+from moceir.models.statistics import Statistics, mean_feature
 from moceir.models.stripes import Crop, by_stripes
 
 
@@ -169,14 +169,9 @@ class Router(nn.Module):
             embedding: Frequency embedding ``(B, D)``.
             noise: Standard normal ``(B, n)``, only in training; None makes the decision deterministic.
             steering: What takes other experts than the best ones; their gates are the softmax values all the same.
-            whole: Statistics of the pictures that the features are parts of: scores are linear in the means of features
-                and embedding, so that those of a picture are the mean of those of its parts.
+            whole: Statistics of the pictures that the features are parts of.
         """
-        logits = self.from_features(x.mean(dim=(2, 3))) + self.from_frequency(embedding)
-        if whole is not None:
-            pixels = torch.full_like(logits, x.shape[2] * x.shape[3], dtype=torch.float32)
-            scores, seen = whole.exchange(self, [logits * pixels, pixels])
-            logits = (scores / seen).to(logits.dtype)
+        logits = self.from_features(mean_feature(self, x, whole)) + self.from_frequency(embedding)
         noisy = logits if noise is None else logits + noise * self.noise_std
         chances = torch.softmax(noisy, dim=-1)
         experts = steering if isinstance(steering, Tensor) else chances.topk(self.top_k, dim=-1).indices
