@@ -178,6 +178,23 @@ def test_a_batch_that_does_not_fit_is_restored_one_by_one(nano: MoCEIR, monkeypa
     assert [report.experts for report in one_by_one] == [report.experts for report in reports]
 
 
+@pytest.mark.filterwarnings("ignore:.* were restored in tiles")
+def test_tiles_of_a_batch_keep_to_the_limit(nano: MoCEIR, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.rand(2, 3, 16, 1200, generator=torch.Generator().manual_seed(0))
+    enough = peak_bytes(nano.config, 16, 256, batch=2) + 2 * 24 * 16 * 1200
+    passes: list[tuple[int, int]] = []
+    plain = nano.restore_with_routing
+    monkeypatch.setattr(
+        nano, "restore_with_routing", lambda x, **k: (passes.append((len(x), x.shape[-1])), plain(x, **k))[1]
+    )
+    together = Restorer(nano, "cpu", memory_limit=enough).restore(images)
+    assert set(passes) == {(2, 256), (2, 176)}
+    passes.clear()
+    one_by_one = Restorer(nano, "cpu", memory_limit=enough - 1).restore(images)
+    assert set(passes) == {(1, 256), (1, 176)}
+    torch.testing.assert_close(one_by_one, together, atol=1e-5, rtol=0)
+
+
 def test_when_memory_runs_out_it_steps_down(nano: MoCEIR, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, tried = nano.restore_with_routing, []
 
