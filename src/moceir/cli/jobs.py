@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
@@ -37,9 +38,20 @@ class Existing(Enum):
     REPLACE = auto()
 
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist already.")]
+OUTPUT = "What is written"
+
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", metavar="", help="Replace outputs that exist already.", rich_help_panel=OUTPUT),
+]
 SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="Leave outputs that exist as they are: goes on where a run ended.")
+    bool,
+    typer.Option(
+        "--skip-existing",
+        metavar="",
+        help="Leave outputs that exist as they are: goes on where a run ended.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
 
@@ -110,7 +122,7 @@ def run_jobs(jobs: list[Job], problems: list[str], stages: Stages[Any, Any, Any]
         for job, outcome in overlapped(to_do, read, stages.work, stages.write, stop):
             if isinstance(outcome, MoceirError):
                 counts["failed"] += 1
-                echo(f"failed {job.source}: {outcome}", err=True)
+                echo(f"failed {named(job.source, outcome)}", err=True)
                 if is_disk_full(outcome):
                     stop.set()
             else:
@@ -139,6 +151,11 @@ def _to_do(jobs: list[Job], stages: Stages[Any, Any, Any], existing: Existing) -
         else:
             to_do.append(job)
     return to_do
+
+
+def named(source: Path, error: MoceirError) -> str:
+    """What a line says of a file that failed, with its name once."""
+    return str(error) if str(error).startswith(f"{source} ") else f"{source}: {error}"
 
 
 def echo(text: str, *, err: bool = False) -> None:
