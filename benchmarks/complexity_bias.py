@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from curves import COLOURS, Curve, read_curves
+from curves import Curve, read_curves
 from matplotlib.figure import Figure
 
 from moceir.allocator import keep_freed_memory
 from moceir.files import whole_file
+from moceir.insight.figures import GROUP_COLOURS
 from moceir.models.presets import preset
 from moceir.recipe import Recipe
 from moceir.training.run import TrainOptions, train
@@ -49,7 +50,7 @@ def draw(curves: dict[str, Curve]) -> Figure:
     """Mean route cost against steps."""
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
-    for (name, points), colour in zip(curves.items(), COLOURS, strict=False):
+    for (name, points), colour in zip(curves.items(), GROUP_COLOURS, strict=False):
         axes.plot(*zip(*points, strict=True), color=colour, label=name)
     axes.set(
         ylim=(0, 1), xlabel="training steps", ylabel="cost of the routes taken\n(parameters, 1 = all dearest experts)"

@@ -16,9 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from moceir.errors import DataError
 from moceir.files import whole_file
+from moceir.insight.figures import GROUP_COLOURS
 
 COLUMNS = 4
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by colour-blind readers too
 PSNR = "val/psnr_db"
 
 Curve = list[tuple[int, float]]
@@ -48,7 +48,7 @@ def draw(runs: dict[str, dict[str, Curve]], label: str) -> Figure:
     figure = Figure(figsize=(3.2 * COLUMNS, 2.2 * rows), layout="constrained")
     axes = figure.subplots(rows, COLUMNS, squeeze=False).flat
     for name, panel in zip(names, axes, strict=False):
-        for (run, curves), colour in zip(runs.items(), COLOURS, strict=False):
+        for (run, curves), colour in zip(runs.items(), GROUP_COLOURS, strict=False):
             if name in curves:
                 panel.plot(*zip(*curves[name], strict=True), color=colour, marker=".", label=run)
         panel.set_title(name, fontsize=10)
@@ -65,11 +65,11 @@ def draw(runs: dict[str, dict[str, Curve]], label: str) -> Figure:
 def main() -> None:
     """Read, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders, four at most")
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders, six at most")
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG or SVG file to write")
     arguments = parser.parse_args()
-    if len(arguments.runs) > len(COLOURS):
-        parser.error(f"give {len(COLOURS)} runs at most, got {len(arguments.runs)}")
+    if len(arguments.runs) > len(GROUP_COLOURS):
+        parser.error(f"give {len(GROUP_COLOURS)} runs at most, got {len(arguments.runs)}")
     curves = {run.name: read_curves(run) for run in arguments.runs}
     with whole_file(arguments.output) as part, rc_context({"font.size": 9}):
         draw(curves, "validation PSNR, dB").savefig(part, dpi=110, format=arguments.output.suffix[1:])

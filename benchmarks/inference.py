@@ -1,11 +1,13 @@
 """Measure inference beside the straightforward network, and both beside what the processor can do at best.
 
     python benchmarks/inference.py --preset tiny --preset small --size 256x256 --threads 1 --threads 2 --json out.json
+    python benchmarks/inference.py --preset tiny --size 1024x1024 --size 4000x3000 --alone --plot time.png
 
 Each network runs in a process of its own: the package with the allocator that ``moceir restore`` sets, the
 straightforward network (``straightforward.py``) with the default one. The processes take turns, picture by picture,
 each with a large matrix product before it: the machine's rate, of which the network's is a share. Weights are random,
-but the same for both, and so are the experts that they choose.
+but the same for both, and so are the experts that they choose. The straightforward network needs 2 GiB a megapixel and
+more; ``--alone`` leaves it out.
 """
 
 from __future__ import annotations
@@ -17,16 +19,20 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 from straightforward import Straightforward
 from torch import Tensor
 
 from moceir.allocator import keep_freed_memory
 from moceir.evaluation.report import markdown_table
 from moceir.files import whole_file
+from moceir.insight.figures import GROUP_COLOURS
 from moceir.models.cost import network_cost
 from moceir.models.presets import preset
 from moceir.profiling import Subject, describe_machine, peak_growth_bytes, sample_picture
@@ -47,7 +53,9 @@ def main() -> None:
     parser.add_argument("--size", action="append", type=size, help="WIDTHxHEIGHT, repeatable; 256x256 by default")
     parser.add_argument("--threads", action="append", type=int, help="repeatable; torch's own number by default")
     parser.add_argument("--repeat", type=int, default=5, help="pictures that the median is taken of")
+    parser.add_argument("--alone", action="store_true", help="measure the package without the straightforward network")
     parser.add_argument("--json", type=Path, help="write the results there")
+    parser.add_argument("--plot", type=Path, help="draw time and memory against megapixels there (.png, .svg)")
     options = parser.parse_args()
 
     threads = options.threads or [torch.get_num_threads()]
@@ -57,13 +65,35 @@ def main() -> None:
     for name in options.preset or ["tiny"]:
         for width, height in options.size or [(256, 256)]:
             for count in threads:
-                rows = measure(name, width, height, count, options.repeat)
+                rows = measure(name, width, height, count, options.repeat, NETWORKS[:1] if options.alone else NETWORKS)
                 results["rows"] += rows
                 for row in rows:
                     print(markdown_table(cells(row), ())[0], flush=True)
     if options.json:
         with whole_file(options.json) as part:
             part.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    if options.plot:
+        with whole_file(options.plot) as part, rc_context({"font.size": 9}):
+            draw(results["rows"]).savefig(part, dpi=110, format=options.plot.suffix[1:])
+
+
+def draw(rows: list[dict[str, Any]]) -> Figure:
+    """Time and peak memory against megapixels: a line for each preset, network and number of threads."""
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+        lines.setdefault(f"{row['preset']}, {row['network']}, {threads}", []).append(row)
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for (name, line), colour, mark in zip(lines.items(), cycle(GROUP_COLOURS), cycle("os^Dv<>")):
+        megapixels = [row["width"] * row["height"] / 1e6 for row in line]
+        for panel, key in zip(panels, ("seconds", "peak_memory_mib"), strict=True):
+            panel.plot(megapixels, [row[key] for row in line], color=colour, marker=mark, label=name)
+    for panel, label in zip(panels, ("seconds a picture", "peak memory, MiB"), strict=True):
+        panel.set(xscale="log", yscale="log", xlabel="megapixels", ylabel=label)
+        panel.grid(alpha=0.3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
 
 
 def size(text: str) -> tuple[int, int]:
@@ -89,8 +119,10 @@ def cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def measure(name: str, width: int, height: int, threads: int, repeat: int) -> list[dict[str, Any]]:
-    """Measure both networks on one picture, in turns.
+def measure(
+    name: str, width: int, height: int, threads: int, repeat: int, networks: tuple[str, ...] = NETWORKS
+) -> list[dict[str, Any]]:
+    """Measure the networks on one picture, in turns.
 
     Args:
         name: Of a preset.
@@ -98,21 +130,22 @@ def measure(name: str, width: int, height: int, threads: int, repeat: int) -> li
         height: Likewise.
         threads: Of each process.
         repeat: Turns of each network.
+        networks: Which.
 
     Returns:
         A row for each network. ``gflops`` are those of convolutions and matrix products, two per multiply-accumulate,
         on the route that is taken, by the median time; ``share_of_gemm`` is their share of the median rate of a matrix
-        product of 2048x2048 in the same process; ``speed_up`` is against the straightforward network's median.
+        product of 2048x2048 in the same process; ``speed_up`` is against the last network's median.
     """
     macs = taken_macs(name, width, height)
     context = multiprocessing.get_context("spawn")
     pools = {
         network: ProcessPoolExecutor(1, context, initializer=prepare, initargs=(network, name, threads))
-        for network in NETWORKS
+        for network in networks
     }
     try:
         peaks = {network: pool.submit(peak_mib, width, height).result() for network, pool in pools.items()}
-        turns: dict[str, list[tuple[float, float]]] = {network: [] for network in NETWORKS}
+        turns: dict[str, list[tuple[float, float]]] = {network: [] for network in networks}
         for _ in range(repeat):
             for network, pool in pools.items():
                 turns[network].append(pool.submit(take_turn, width, height).result())
@@ -138,7 +171,7 @@ def measure(name: str, width: int, height: int, threads: int, repeat: int) -> li
                 "gflops": gflops,
                 "gemm_gflops": gemm,
                 "share_of_gemm": gflops / gemm,
-                "speed_up": medians["straightforward"] / medians[network],
+                "speed_up": medians[networks[-1]] / medians[network],
             }
         )
     return rows

@@ -30,12 +30,12 @@ from moceir import image_io
 from moceir.allocator import keep_freed_memory
 from moceir.data.synthesis import sample_generator, to_8_bit
 from moceir.degradations import Spec, degrade, parse
+from moceir.devices import choose_device
 from moceir.evaluation.report import markdown_table
 from moceir.files import whole_file
 from moceir.models.presets import preset
 from moceir.profiling import describe_machine, wait_for
 from moceir.recipe import Recipe, load_recipe
-from moceir.restoration import choose_device
 from moceir.training.callbacks import FiniteGradients
 from moceir.training.data import Pairs
 from moceir.training.module import RestorationModule

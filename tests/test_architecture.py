@@ -15,7 +15,7 @@ SRC = ROOT / "src"
 LAYERS = (
     # L0. What all the others raise comes below what the others are set up with.
     ("errors",),
-    ("config", "allocator", "files", "pipeline"),
+    ("config", "allocator", "devices", "files", "pipeline"),
     ("recipe",),
     # L1
     ("image_io", "degradations", "losses", "metrics", "models"),

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 import moceir
 from moceir import image_io
+from moceir.devices import choose_precision
 from moceir.errors import ConfigError, ImageError
 from moceir.memory import describe_bytes, peak_bytes
 from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
+from moceir.models.stripes import stripe_rows
 from moceir.restoration import Restorer
 
 
@@ -103,6 +105,35 @@ def test_unknown_and_absent_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="no usable cuda"):
         Restorer(model, "cuda")
+
+
+@pytest.mark.parametrize("forced_rows", [None, 5])
+def test_bfloat16_is_close_and_keeps_the_contract(nano: MoCEIR, forced_rows: int | None) -> None:
+    image = picture(45, 70)
+    exact = Restorer(nano, "cpu").restore(image)
+    with stripe_rows(forced_rows):
+        half = Restorer(nano, "cpu", precision="bfloat16").restore(image)
+    assert half.shape == image.shape
+    assert half.dtype == image.dtype
+    away = np.abs(half.astype(int) - exact.astype(int))
+    assert 0 < away.max() <= 8, "rounding shows, but as rounding"
+    assert away.mean() < 1
+
+
+def test_precisions_that_are_not_there(nano: MoCEIR) -> None:
+    assert Restorer(nano, "cpu").dtype is torch.float32
+    with pytest.raises(ConfigError, match="choose from auto, float32, bfloat16, float16"):
+        Restorer(nano, "cpu", precision="bf16")
+    with pytest.raises(ConfigError, match="float16 needs a GPU"):
+        Restorer(nano, "cpu", precision="float16")
+
+
+@pytest.mark.parametrize(("made_for_it", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_is_bfloat16_on_gpus_made_for_it(
+    monkeypatch: pytest.MonkeyPatch, made_for_it: bool, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: made_for_it)
+    assert choose_precision("auto", torch.device("cuda")) is expected
 
 
 def test_too_large_for_memory_is_a_clear_error(restorer: Restorer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from moceir.allocator import keep_freed_memory
+from moceir.devices import choose_device, choose_precision
 from moceir.errors import ImageError
 from moceir.memory import available_bytes, describe_bytes
 from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
-from moceir.restoration import Experts, Restorer, choose_device
+from moceir.restoration import Experts, Restorer
 from moceir.weights import load
 
 Route = Literal["cheapest", "dearest", "taken"]
@@ -91,15 +92,18 @@ class Profile:
     peak_memory_mib: float | None
 
 
-def describe_machine(device: str = "auto", threads: int | None = None) -> dict[str, str | int | None]:
-    """What a measured time must be read beside: processor, cores, threads, device and the version of torch.
+def describe_machine(
+    device: str = "auto", threads: int | None = None, precision: str = "auto"
+) -> dict[str, str | int | None]:
+    """What a measured time must be read beside: processor, cores, threads, device, precision and the version of torch.
 
     Args:
         device: As for `Restorer`.
         threads: Of torch on the processor, if not those it has now.
+        precision: As for `Restorer`.
 
     Raises:
-        ConfigError: If the device is unknown or not there.
+        ConfigError: If the device is unknown or not there, or lacks the precision.
     """
     chosen = choose_device(device)
     return {
@@ -109,6 +113,7 @@ def describe_machine(device: str = "auto", threads: int | None = None) -> dict[s
         "threads": threads or torch.get_num_threads(),
         "device": str(chosen),
         "device_name": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else None,
+        "precision": str(choose_precision(precision, chosen)).removeprefix("torch."),
         "torch": torch.__version__,
     }
 
@@ -130,7 +135,14 @@ def sample_picture(width: int, height: int) -> Tensor:
 
 
 def profile(
-    subject: Subject, width: int, height: int, *, device: str = "auto", threads: int | None = None, repeat: int = 5
+    subject: Subject,
+    width: int,
+    height: int,
+    device: str = "auto",
+    precision: str = "auto",
+    *,
+    threads: int | None = None,
+    repeat: int = 5,
 ) -> Iterator[Profile]:
     """Measure one network at one size on each route.
 
@@ -139,11 +151,12 @@ def profile(
         width: Of the picture, in pixels, from 1.
         height: Likewise.
         device: As for `Restorer`.
+        precision: Likewise.
         threads: Of torch on the processor; None leaves them as they are.
         repeat: How many restorations the median is taken of, from 1.
 
     Raises:
-        ConfigError: If the preset or the device is unknown or not there.
+        ConfigError: If the preset or the device is unknown or not there, or the device lacks the precision.
         ImageError: If the picture does not fit into memory.
         WeightsError: If the model is missing, damaged or unsafe.
     """
@@ -157,7 +170,7 @@ def profile(
             raise ImageError(f"a picture of {width}x{height} {taken}; give a smaller size")
         picture = sample_picture(width, height).to(choose_device(device))
         for route, experts in ROUTES.items():
-            restorer = Restorer(model, device, experts)
+            restorer = Restorer(model, device, experts, precision=precision)
             report = restorer.restore(picture, return_routing=True)[1][0]
             yield Profile(
                 model=subject.name,
@@ -169,7 +182,7 @@ def profile(
                 gmacs=report.gmacs,
                 fft_gops=network_cost(model.config, height, width).fft_ops(report.experts) / 1e9,
                 seconds=_median_seconds(restorer, picture, repeat),
-                peak_memory_mib=_peak_mib(restorer, subject, picture, experts),
+                peak_memory_mib=_peak_mib(restorer, subject, picture, experts, precision),
             )
     finally:
         torch.set_num_threads(before)
@@ -198,7 +211,7 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _peak_mib(restorer: Restorer, subject: Subject, picture: Tensor, experts: Experts) -> float | None:
+def _peak_mib(restorer: Restorer, subject: Subject, picture: Tensor, experts: Experts, precision: str) -> float | None:
     """Peak memory of one restoration: what torch handed out on CUDA, what the system handed out on the processor."""
     if restorer.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(restorer.device)
@@ -208,12 +221,17 @@ def _peak_mib(restorer: Restorer, subject: Subject, picture: Tensor, experts: Ex
     if restorer.device.type != "cpu":
         return None
     height, width = picture.shape[-2:]
-    peak_bytes = cpu_peak_bytes(subject, width, height, experts, torch.get_num_threads())
+    peak_bytes = cpu_peak_bytes(subject, width, height, experts, torch.get_num_threads(), precision)
     return None if peak_bytes is None else peak_bytes / 2**20
 
 
 def cpu_peak_bytes(
-    subject: Subject, width: int, height: int, experts: Experts = "auto", threads: int = 1
+    subject: Subject,
+    width: int,
+    height: int,
+    experts: Experts = "auto",
+    threads: int = 1,
+    precision: str = "auto",
 ) -> int | None:
     """Measure the peak memory of one restoration on the processor, above that of the loaded model.
 
@@ -225,7 +243,7 @@ def cpu_peak_bytes(
     Raises:
         ImageError: If the picture does not fit into memory.
     """
-    arguments = (subject, width, height, experts, threads)
+    arguments = (subject, width, height, experts, threads, precision)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
         try:
             return fresh.submit(_peak_in_this_process, *arguments).result()
@@ -237,10 +255,12 @@ def cpu_peak_bytes(
             raise ImageError(msg) from error
 
 
-def _peak_in_this_process(subject: Subject, width: int, height: int, experts: Experts, threads: int) -> int | None:
+def _peak_in_this_process(
+    subject: Subject, width: int, height: int, experts: Experts, threads: int, precision: str
+) -> int | None:
     """In a process of its own: memory above that of the loaded model while one picture is restored."""
     torch.set_num_threads(threads)
-    restorer = Restorer(subject.load(), "cpu", experts)
+    restorer = Restorer(subject.load(), "cpu", experts, precision=precision)
     picture = sample_picture(width, height)
     restorer.restore(sample_picture(8, 8))  # what the libraries set up once is not the picture's
     # As the commands do, but after loading, so that nothing which loading freed can be used again unseen.

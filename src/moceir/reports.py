@@ -78,7 +78,7 @@ class RoutingReport:
         return dataclasses.asdict(self)
 
     def plot(self, axes: Axes | None = None) -> Axes:
-        """Draw the probabilities as a map of blocks and experts, with the choice outlined.
+        """Draw the probabilities as a map of blocks and experts, with ranks and reach, the choice outlined.
 
         Args:
             axes: Where to draw; a new figure if None.
@@ -103,6 +103,7 @@ class RoutingReport:
                 place = (expert - 0.46, row - 0.46)
                 axes.add_patch(Rectangle(place, 0.92, 0.92, fill=False, edgecolor="#d55e00", linewidth=2.5))
         axes.set_xticks(range(len(rows[0])), [f"expert {e}" for e in range(len(rows[0]))])
+        axes.set_xlabel("probability; rank, in channels; side of the pixels brought together; taken ones outlined")
         axes.set_yticks(range(len(rows)), block_names(block.level for block in self.blocks))
         return axes
 

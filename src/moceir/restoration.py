@@ -25,6 +25,7 @@ from torch import Tensor
 
 from moceir import image_io
 from moceir.config import ModelConfig
+from moceir.devices import choose_device, choose_precision
 from moceir.errors import ConfigError, ImageError
 from moceir.image_io import Picture, Pixels
 from moceir.memory import IMAGE_BYTES, available_bytes, describe_bytes, parse_bytes, peak_bytes
@@ -44,7 +45,6 @@ FREE_SHARE = 0.9
 """How much of the free memory is used if no limit is given."""
 ASK_EVERY_S = 1.0
 """How old the answer may be to how much is free."""
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Experts = Literal["auto", "cheapest", "dearest"] | Sequence[int] | Sequence[Sequence[int]]
 """Who works on a picture: whom the routers choose, the cheapest or dearest, or given ones per decoder block: one index,
@@ -77,10 +77,12 @@ class Restorer:
             takes nine tenths of what is free on the device at the time.
         effort: ``low``, ``auto``, ``high`` or a number: shifts what the routers choose. A picture never costs more with
             less effort; see `moceir.models.routing.Effort`.
+        precision: Type of the arithmetic: ``float32``, ``bfloat16`` or ``float16``; ``auto`` is bfloat16 on CUDA
+            devices made for it, else float32. Weights, spectra, and sums over the picture stay in float32.
 
     Raises:
-        ConfigError: If the device is unknown or not there, the experts do not fit the network, the limit is no amount
-            of memory, or the effort is none or stands beside fixed experts.
+        ConfigError: If the device is unknown or not there or lacks the precision, the experts do not fit the network,
+            the limit is no amount of memory, or the effort is none or stands beside fixed experts.
     """
 
     def __init__(
@@ -90,8 +92,10 @@ class Restorer:
         experts: Experts = "auto",
         memory_limit: int | str | None = None,
         effort: Effort = "auto",
+        precision: str = "auto",
     ) -> None:
         self.device = choose_device(device)
+        self.dtype = choose_precision(precision, self.device)
         self.model = model.to(self.device).eval()
         self.memory_limit = None if memory_limit is None else parse_bytes(str(memory_limit))
         self._free: tuple[float, int | None] = (-math.inf, None)
@@ -108,6 +112,7 @@ class Restorer:
         experts: Experts = "auto",
         memory_limit: int | str | None = None,
         effort: Effort = "auto",
+        precision: str = "auto",
     ) -> Self:
         """Load a bundled model by name, a model folder, or a published ``.ckpt``.
 
@@ -115,7 +120,7 @@ class Restorer:
             ConfigError: As for the class.
             WeightsError: If the model is missing, damaged or unsafe.
         """
-        return cls(load(name_or_folder), device, experts, memory_limit, effort)
+        return cls(load(name_or_folder), device, experts, memory_limit, effort, precision)
 
     def with_experts(self, experts: Experts) -> Self:
         """The same network, not copied, with other experts at work, and no effort that shifts them.
@@ -284,7 +289,8 @@ class Restorer:
         """Restore the images, whole or in tiles; None if memory runs out."""
         routes = None if self._route is None else self._route.expand(-1, len(images), -1)
         try:
-            with torch.inference_mode():
+            half = self.dtype is not torch.float32
+            with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=half):
                 if tile is None:
                     restored, decisions = self.model.restore_with_routing(images, routes=routes, effort=self._shift)
                 else:
@@ -318,22 +324,6 @@ def check_strength(strength: float) -> None:
     """
     if not 0 <= strength <= 1:
         raise ConfigError(f"strength is {strength:g}; give a number from 0 (nothing changes) to 1 (all of it)")
-
-
-def choose_device(name: str) -> torch.device:
-    """Turn a device's name into a device that is there.
-
-    Raises:
-        ConfigError: If the name is unknown or the machine has no such device.
-    """
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
-    if name not in present:
-        raise ConfigError(f"unknown device '{name}'; choose from {', '.join(DEVICES)}")
-    if not present[name]:
-        raise ConfigError(f"this machine has no usable {name} device; use --device auto or cpu")
-    return torch.device(name)
 
 
 def _fixed_route(config: ModelConfig, experts: Experts) -> Tensor | None:

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import write_picture
+
+from moceir import image_io
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -47,7 +50,8 @@ def test_training(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_inference(tmp_path: Path) -> None:
-    options = ("--preset", "nano", "--size", "80x56", "--threads", "1", "--repeat", "1")
+    plot = tmp_path / "inference.png"
+    options = ("--preset", "nano", "--size", "80x56", "--threads", "1", "--repeat", "1", "--plot", str(plot))
     rows = run_script("inference.py", tmp_path / "inference.json", *options)["rows"]
     assert [row["network"] for row in rows] == ["package", "straightforward"]
     for row in rows:
@@ -55,3 +59,17 @@ def test_inference(tmp_path: Path) -> None:
         assert row["gflops"] == pytest.approx(2 * row["gmacs"] / row["seconds"])
         assert 0 < row["share_of_gemm"] < 1
         assert row["speed_up"] == pytest.approx(rows[1]["seconds"] / row["seconds"])
+    assert image_io.read(plot).rgb.std() > 10
+
+
+def test_tiles(tmp_path: Path, model_folder: Path) -> None:
+    for number in range(8):
+        write_picture(tmp_path / "photographs" / f"{number}.png", 130 + number, 170)
+    size = ("--size", "300x280", "--tile", "256", "--threads", "1")
+    options = ("--model", str(model_folder), *size)
+    rows = run_script("tiles.py", tmp_path / "tiles.json", str(tmp_path / "photographs"), *options)["rows"]
+    assert len(rows) == 5
+    for row in rows:
+        assert 0 < row["mean"] <= row["largest"]
+        assert 0 < row["step"] < row["largest"]
+        assert row["blocks_agreed"] <= row["blocks"] == 3

@@ -27,6 +27,7 @@ def test_every_route_is_measured(tmp_path: Path) -> None:
     assert torch.get_num_threads() == threads
     content = json.loads(out.read_text())
     assert (content["device"], content["threads"], content["repeat"]) == ("cpu", 1, 1)
+    assert content["precision"] == "float32"
     assert content["cpu"]
     assert content["cores"] == os.cpu_count()
     rows = {row["route"]: row for row in content["rows"]}
@@ -67,6 +68,8 @@ def test_models_presets_and_sizes_together(monkeypatch: pytest.MonkeyPatch) -> N
     [
         (["--size", "big"], 2, "WIDTHxHEIGHT"),
         (["--repeat", "0"], 2, "repeat"),
+        (["--precision", "half"], 1, "choose from auto, float32, bfloat16, float16"),
+        (["--precision", "float16", "--device", "cpu"], 1, "float16 needs a GPU"),
         (["--preset", "smal"], 1, "did you mean 'small'"),
         (["--model", "nowhere"], 1, "there is no model 'nowhere'"),
     ],

@@ -206,3 +206,15 @@ def test_a_missing_partner_is_named(identity: Path, test_sets: Path, tmp_path: P
     result = run("evaluate", "-m", identity, "--pairs", tmp_path / "d", test_sets / "cbsd68")
     assert result.exit_code == 1
     assert "lonely.png has no partner" in str(result.exception)
+
+
+def test_the_precision_reaches_the_network(model_folder: Path, test_sets: Path, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    options = ("--benchmark", "cbsd68-s25", "--data", test_sets, "--limit", "1", "--device", "cpu", "--json", out)
+    scores: list[float] = []
+    for precision in ("auto", "float32", "bfloat16"):
+        assert run("evaluate", "--model", model_folder, *options, "--precision", precision).exit_code == 0
+        scores.append(json.loads(out.read_text())["psnr_db"])
+    assert scores[0] == scores[1]
+    assert scores[2] != scores[1]
+    assert scores[2] == pytest.approx(scores[1], abs=0.5)

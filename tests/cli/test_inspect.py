@@ -92,6 +92,19 @@ def test_a_folder_is_shown_by_groups(model: Path, pictures: Path, tmp_path: Path
     assert all(text in svg for text in ("rain (2)", "haze (1)", "principal component"))
 
 
+def test_eighty_columns_hold_the_tables(model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    (pictures / "rain").rename(pictures / "low_haze_rain")
+    (pictures / "haze").rename(pictures / "haze_of_a_very_long_name_with_25")
+    several = run("inspect", pictures, "-m", model, "--device", "cpu").stdout.splitlines()
+    table = several[next(i for i, line in enumerate(several) if line.startswith("group")) :]
+    one = run("inspect", pictures / "low_haze_rain" / "p0.png", "-m", model, "--device", "cpu").stdout.splitlines()
+    assert max(map(len, [*table, *one[1:-1]])) <= 80
+    assert not any("…" in line for line in [*table, *one])
+    assert any(line.startswith("low_haze_rain ") for line in table)
+    assert "haze_of_a_very_long_name_with_25" in "".join(line.split(" ")[0] for line in table)
+
+
 def test_without_signatures_nothing_is_guessed(nano: MoCEIR, pictures: Path, tmp_path: Path) -> None:
     save(nano, tmp_path / "model", ModelFile(model=nano.config))
     result = run("inspect", pictures / "haze", "-m", tmp_path / "model", "--device", "cpu")

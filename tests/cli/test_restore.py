@@ -140,6 +140,20 @@ def test_a_memory_limit_means_tiles_or_a_refusal_with_the_number(tmp_path: Path,
     assert image_io.read(tmp_path / "out.png").rgb.shape == (40, 700, 3)
 
 
+def test_the_precision_reaches_the_network(tmp_path: Path, model_folder: Path) -> None:
+    write_picture(tmp_path / "in.png", 20, 30)
+    command = ("restore", tmp_path / "in.png", "--model", model_folder, "--device", "cpu", "--precision")
+    assert run(*command, "bfloat16", "-o", tmp_path / "out.png").exit_code == 0
+    expected = moceir.Restorer.from_pretrained(model_folder, "cpu", precision="bfloat16").restore(
+        image_io.read(tmp_path / "in.png").rgb
+    )
+    np.testing.assert_array_equal(image_io.read(tmp_path / "out.png").rgb, expected)
+    refused = run(*command, "float16", "-o", tmp_path / "other.png")
+    assert refused.exit_code == 1
+    assert "float16 needs a GPU" in str(refused.exception)
+    assert not (tmp_path / "other.png").exists()
+
+
 def test_wrong_usage_is_code_2() -> None:
     assert run("restore").exit_code == 2
     assert run("restore", "a.png", "-o", "b.png", "--colour", "red").exit_code == 2

@@ -84,10 +84,10 @@ def noise_map(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("place", [None, "into", "onto"])
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 11, 12])
 @pytest.mark.parametrize("kernel_size", [1, 3, 7])
-def test_a_convolution_in_stripes(kernel_size: int, rows: int, in_place: bool) -> None:
+def test_a_convolution_in_stripes(kernel_size: int, rows: int, place: str | None) -> None:
     torch.manual_seed(0)
     reach = kernel_size // 2
     conv = nn.Conv2d(3, 3, kernel_size, padding=reach).double()
@@ -95,10 +95,11 @@ def test_a_convolution_in_stripes(kernel_size: int, rows: int, in_place: bool) -
     with torch.no_grad(), stripe_rows(rows):
         expected = x + conv(x)
         given = x.clone()
-        into = given if in_place else None
-        ours = by_stripes(lambda crop, x: crop(x) + crop(conv(x)), given, reach=reach, into=into)
+        places = {place: given} if place else {}
+        added = place == "onto"
+        ours = by_stripes(lambda crop, x: crop(conv(x) + (0 if added else x)), given, reach=reach, **places)
     assert torch.allclose(ours, expected, rtol=0, atol=1e-12)
-    assert torch.equal(given, ours if in_place and rows < 11 else x), "written exactly where allowed"
+    assert torch.equal(given, ours if place and rows < 11 else x), "written exactly where allowed"
 
 
 @pytest.mark.parametrize("rows", [1, 2, 4])

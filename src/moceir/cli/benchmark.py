@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moceir.cli.options import Device, parse_size
+from moceir.cli.options import Device, Precision, parse_size
 
 if TYPE_CHECKING:
     from moceir.profiling import Profile
@@ -26,6 +26,7 @@ def benchmark_command(
     ] = None,
     size: Annotated[list[str] | None, typer.Option(help="WIDTHxHEIGHT of the picture. Repeatable.")] = None,
     device: Device = "auto",
+    precision: Precision = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads on the processor; torch's own choice by default.")
     ] = None,
@@ -56,12 +57,12 @@ def benchmark_command(
     done: list[Profile] = []
     for subject in subjects or [Subject("tiny")]:
         for width, height in sizes:
-            for result in profile(subject, width, height, device=device, threads=threads, repeat=repeat):
+            for result in profile(subject, width, height, device, precision, threads=threads, repeat=repeat):
                 for line in markdown_table(COLUMNS, [_cells(result)])[2 if done else 0 :]:
                     typer.echo(line)
                 done.append(result)
     if json_file:
-        _write_json(json_file, done, device, threads, repeat)
+        _write_json(json_file, done, device, precision, threads, repeat)
 
 
 def _cells(result: Profile) -> list[str]:
@@ -78,14 +79,16 @@ def _cells(result: Profile) -> list[str]:
     ]
 
 
-def _write_json(path: Path, results: list[Profile], device: str, threads: int | None, repeat: int) -> None:
+def _write_json(
+    path: Path, results: list[Profile], device: str, precision: str, threads: int | None, repeat: int
+) -> None:
     from dataclasses import asdict  # noqa: PLC0415 - keeps --help fast
 
     from moceir.files import whole_file  # noqa: PLC0415
     from moceir.profiling import describe_machine  # noqa: PLC0415
 
     content = {
-        **describe_machine(device, threads),
+        **describe_machine(device, threads, precision),
         "repeat": repeat,
         "rows": [asdict(result) for result in results],
     }

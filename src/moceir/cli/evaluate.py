@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moceir.cli.options import Device, Model
+from moceir.cli.options import Device, Model, Precision
 from moceir.errors import MoceirError, require_extra
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def evaluate_command(
     ] = None,
     worst: Annotated[int, typer.Option(min=1, help="How many pictures of each test set the sheet shows.")] = 4,
     device: Device = "auto",
+    precision: Precision = "auto",
 ) -> None:
     """Measure a model: mean PSNR and SSIM before and after, by the published protocol unless told otherwise.
 
@@ -87,7 +88,7 @@ def evaluate_command(
     check_reports(json_file, csv_file, markdown_file, sheet_file)
     test_sets, problems = _choose_sets(benchmark, data, pairs, clean, degrade)
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(model, device)
+    restorer = Restorer.from_pretrained(model, device, precision=precision)
     judge = partial(
         evaluate,
         restorer,

@@ -193,7 +193,10 @@ def _show_picture(console: Console, insight: PictureInsight) -> None:
             f"{cost:.3f}",
         )
     console.print(table)
-    console.print("* taken, with its rank, its cost, and the side of the square of pixels that it brings together")
+    console.print(
+        "* taken, with its rank (channels), its cost, and its reach: the side of the\n"
+        "  square of pixels that it brings together"
+    )
     if insight.guess:
         known = insight.guess.precision
         measured = "" if known is None else f" (of unseen pictures taken for that, {known:.0%} were)"
@@ -215,13 +218,13 @@ def _show_usage(console: Console, pictures: Sequence[PictureInsight]) -> None:
 
     usage = usage_by_group(pictures)
     table = Table(box=None, pad_edge=False)
-    table.add_column("group")
-    table.add_column("pictures", justify="right")
+    table.add_column("group", overflow="fold")
+    table.add_column("n", justify="right", no_wrap=True)
     experts = len(pictures[0].routing.blocks[0].probabilities)
     for expert in range(experts):
         table.add_column(f"expert {expert}", no_wrap=True)
-    table.add_column("cost", justify="right")
-    table.add_column("most guessed")
+    table.add_column("cost", justify="right", no_wrap=True)
+    table.add_column("guessed", no_wrap=True)
     for group in usage.counts:
         inside = [picture for picture in pictures if picture.group == group]
         rows = usage.shares(group)
@@ -232,7 +235,10 @@ def _show_usage(console: Console, pictures: Sequence[PictureInsight]) -> None:
         also = f"{most} {guesses.count(most) / len(guesses):.0%}" if most else ""
         table.add_row(group, str(len(inside)), *(_bar(mean, False) for mean in means), f"{cost:.0%}", also)
     console.print(table)
-    console.print("cost: mean of the way from the cheapest (0%) to the dearest route (100%)")
+    console.print(
+        "n: pictures; expert: its share of the work in all blocks; cost: mean of the way\n"
+        "from the cheapest (0%) to the dearest route (100%); guessed: most often"
+    )
 
 
 def _write_json(path: Path, content: object) -> None:

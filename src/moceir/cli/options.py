@@ -21,6 +21,14 @@ Model = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="PRECISION",
+        help="auto, float32, bfloat16 or float16 arithmetic; auto is bfloat16 on GPUs made for it, else float32.",
+    ),
+]
 
 
 class Forced(StrEnum):

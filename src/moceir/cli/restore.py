@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moceir.cli.jobs import OUTPUT, Existing, Overwrite, SkipExisting, Stages, bar, echo, existing_policy, run_jobs
-from moceir.cli.options import Device, EffortOption, ForceExpert, Model, RouteOption, parse_effort, parse_experts
+from moceir.cli.options import (
+    Device,
+    EffortOption,
+    ForceExpert,
+    Model,
+    Precision,
+    RouteOption,
+    parse_effort,
+    parse_experts,
+)
 from moceir.cli.streams import STREAM, restore_stream, size_and_time
 from moceir.errors import MoceirError
 
@@ -141,6 +150,7 @@ def restore_command(
     effort: EffortOption = "auto",
     experts: RouteOption = None,
     force_expert: ForceExpert = None,
+    precision: Precision = "auto",
 ) -> None:
     r"""Restore pictures: take out noise, rain, haze, blur, darkness and JPEG artefacts.
 
@@ -220,7 +230,7 @@ def restore_command(
     _check_quality(quality, jobs)
     check_reports(report)
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(model, device, route, memory_limit, shift)
+    restorer = Restorer.from_pretrained(model, device, route, memory_limit, shift, precision)
     restorers = _by_shot(restorer, jobs, limits) if sequence else {}
     stages = FileStages(
         lambda source: restorers.get(source, restorer),

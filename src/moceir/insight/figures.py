@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from moceir.errors import OutputError, require_extra
 from moceir.files import whole_file
+from moceir.insight.signatures import UNKNOWN
 from moceir.insight.survey import PictureInsight, principal_map, usage_by_group
 from moceir.reports import block_names
 
@@ -66,13 +67,13 @@ def draw_picture(insight: PictureInsight, given: NDArray[Any], restored: NDArray
         given: ``(H, W, 3)`` uint8 or uint16.
         restored: Likewise.
     """
-    with _style():
+    with page_style():
         from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, needed for figures alone
 
         blocks = len(insight.routing.blocks)
-        high = 11 * insight.height / insight.width / 3
-        figure = Figure(figsize=(11, min(high, 8) + 1.2 + 0.55 * blocks), layout="constrained")
-        grid = figure.add_gridspec(2, 3, height_ratios=(min(high, 8), 0.9 + 0.55 * blocks))
+        high = min(max(11 * insight.height / insight.width / 3, 1.4), 8)  # room for the scale beside panoramas
+        figure = Figure(figsize=(11, high + 1.2 + 0.55 * blocks), layout="constrained")
+        grid = figure.add_gridspec(2, 3, height_ratios=(high, 0.9 + 0.55 * blocks))
         top = np.iinfo(given.dtype).max
         before, after = (picture.astype(np.float32) / top for picture in (given, restored))
         difference = LEVELS * np.abs(after - before).max(axis=2)
@@ -96,7 +97,7 @@ def draw_groups(pictures: Sequence[PictureInsight]) -> Figure:
     Args:
         pictures: At least two, seen through one network.
     """
-    with _style():
+    with page_style():
         from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, needed for figures alone
 
         usage = usage_by_group(pictures)
@@ -123,13 +124,14 @@ def draw_groups(pictures: Sequence[PictureInsight]) -> Figure:
         upper.suptitle(f"experts by decoder block (its resolution), share of the pictures{also}", color=INK)
         handles, labels = panels[0, 0].get_legend_handles_labels()
         upper.legend(handles, labels, loc="outside right upper", frameon=False)
-        left, right = lower.subplots(1, 2, width_ratios=(1.35, 1))
+        left, right = lower.subplots(1, 2, width_ratios=(1.2, 1))
         _draw_map(left, pictures, shown)
         _draw_costs(right, pictures, shown)
     return figure
 
 
-def _style() -> AbstractContextManager[None]:
+def page_style() -> AbstractContextManager[None]:
+    """Grey letters on no background."""
     from matplotlib import rc_context  # noqa: PLC0415 - an extra, needed for figures alone
 
     inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
@@ -154,8 +156,7 @@ def _draw_route(axes: Axes, insight: PictureInsight) -> None:
     routing = insight.routing
     routing.plot(axes)
     axes.set_title(
-        f"probability of each expert, the taken ones outlined: {routing.gmacs:.2f} GMACs "
-        f"({routing.cheapest_gmacs:.2f} to {routing.dearest_gmacs:.2f} possible)"
+        f"who worked: {routing.gmacs:.2f} GMACs ({routing.cheapest_gmacs:.2f} to {routing.dearest_gmacs:.2f} possible)"
     )
 
 
@@ -164,10 +165,13 @@ def _draw_guess(axes: Axes, insight: PictureInsight) -> None:
         axes.set_axis_off()
         return
     likely = list(insight.guess.probabilities.items())[::-1]
-    axes.barh([task for task, _ in likely], [100 * share for _, share in likely], color=GROUP_COLOURS[0])
-    axes.set_xlim(0, 100)
+    bars = axes.barh([task for task, _ in likely], [100 * share for _, share in likely], color=GROUP_COLOURS[0])
+    axes.bar_label(bars, [f"{share:.0%}" for _, share in likely], padding=3)
+    axes.set_xlim(0, 125)
+    axes.set_xticks(range(0, 101, 20))
     axes.set_xlabel("probability by signature, %")
-    axes.set_title(f"likely degradation: {insight.guess.task}")
+    known = insight.guess.task != UNKNOWN
+    axes.set_title(f"likely degradation: {insight.guess.task}" if known else "degradation unknown; the nearest")
 
 
 def _expert_colours(experts: int) -> list[Any]:
@@ -191,18 +195,20 @@ def _draw_map(axes: Axes, pictures: Sequence[PictureInsight], shown: Sequence[st
     places, shares = principal_map([picture.routing.gate_vector for picture in pictures])
     for number, group in enumerate(shown):
         inside = [place for place, picture in zip(places, pictures, strict=True) if picture.group == group]
+        colour = GROUP_COLOURS[number % len(GROUP_COLOURS)]
         axes.scatter(
             *zip(*inside, strict=True),
-            s=22,
+            s=24,
             alpha=0.8,
-            color=GROUP_COLOURS[number % len(GROUP_COLOURS)],
+            facecolors="none" if number >= len(GROUP_COLOURS) else colour,  # hollow where colours repeat
+            edgecolors=colour,
             marker=GROUP_MARKS[number % len(GROUP_MARKS)],
             label=group,
         )
     axes.set_title("gate vectors (scores of all experts in all blocks), a mark per picture")
     axes.set_xlabel(f"first principal component, {shares[0]:.0%} of the variance")
     axes.set_ylabel(f"second principal component, {shares[1]:.0%}")
-    axes.legend(loc="best", fontsize=8, framealpha=0, ncols=1 + (len(shown) > 6))
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1.02), fontsize=8, frameon=False)
 
 
 def _draw_costs(axes: Axes, pictures: Sequence[PictureInsight], shown: Sequence[str]) -> None:
@@ -218,4 +224,4 @@ def _draw_costs(axes: Axes, pictures: Sequence[PictureInsight], shown: Sequence[
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("cost, % of the way from the cheapest to the dearest route")
-    axes.set_title("cost: mean and single pictures; right: kMACs per pixel")
+    axes.set_title("cost, mean and single; right: kMACs per pixel")

@@ -52,11 +52,11 @@ class GDFN(nn.Module):
     def forward(self, x: Tensor, before: Crop = unchanged, onto: Tensor | None = None) -> Tensor:
         """Map ``(B, C, H, W)`` to the same shape; ``before`` and ``onto`` are as for ``MDTA``."""
 
-        def rows(crop: Crop, x: Tensor, *base: Tensor) -> Tensor:
+        def rows(crop: Crop, x: Tensor) -> Tensor:
             gate, value = crop(self.depthwise(self.expand(before(x)))).chunk(2, dim=1)
-            return sum(map(crop, base), start=self.out(F.gelu(gate) * value))
+            return self.out(F.gelu(gate) * value)
 
-        return by_stripes(rows, x, reach=1) if onto is None else by_stripes(rows, x, onto, reach=1, into=onto)
+        return by_stripes(rows, x, reach=1, onto=onto)
 
 
 class Downsample(nn.Sequential):

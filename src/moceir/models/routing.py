@@ -221,6 +221,9 @@ class ExpertMixture(nn.Module):
                 shares.append((expert, image, decision.gates[image, choice].view(-1, 1, 1, 1)))
 
         def mix(crop: Crop, x: Tensor, shared: Tensor) -> Tensor:
+            if len(shares) == 1 and len(shares[0][1]) == len(x):  # nothing to select or to put back
+                expert, _, gate = shares[0]
+                return self.out(gate * expert(x, shared, crop))
             mixed = torch.zeros_like(crop(x))
             for expert, image, gate in shares:
                 refined = gate * expert(x[image], shared[image], crop)

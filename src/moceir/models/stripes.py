@@ -66,7 +66,12 @@ def stripe_height(batch: int, channels: int, width: int, item_bytes: int, device
 
 
 def by_stripes(
-    function: Callable[..., Tensor], *maps: Tensor, reach: int = 0, align: int = 1, into: Tensor | None = None
+    function: Callable[..., Tensor],
+    *maps: Tensor,
+    reach: int = 0,
+    align: int = 1,
+    into: Tensor | None = None,
+    onto: Tensor | None = None,
 ) -> Tensor:
     """``function(unchanged, *maps)``, in stripes where that saves time and memory.
 
@@ -79,17 +84,21 @@ def by_stripes(
         reach: How many rows of the first map away a row of the result can depend on.
         align: Stripes begin at multiples of this many rows.
         into: A map that the result is written into, if it is made in stripes. It may be one of the maps.
+        onto: A map that the result is added to, instead of being written into ``into``; in place, if it is made in
+            stripes. It may be one of the maps.
 
     Returns:
-        The result, whole, in ``into`` if that was given and used.
+        The result, whole, in ``into`` or ``onto`` if that was given and used.
     """
     height = maps[0].shape[2]
     rows = _rows(maps[0], reach, align)
     if rows is None:
-        return function(unchanged, *maps)
+        result = function(unchanged, *maps)
+        return result if onto is None else onto + result
+    result = into if onto is None else onto
     # A part may be written over rows of its own map only when no later stripe has to read them.
-    lag = 0 if into is None else -(-reach // rows)
-    result = into
+    lag = 0 if result is None else -(-reach // rows)
+    put = Tensor.copy_ if onto is None else Tensor.add_
     waiting: deque[tuple[Tensor, Tensor]] = deque()
     for top in range(0, height, rows):
         stripe = _Stripe(top, min(top + rows, height), max(top - reach, 0), min(top + rows + reach, height))
@@ -101,9 +110,9 @@ def by_stripes(
         waiting.append((result[:, :, top * scale : stripe.bottom * scale], part))
         if len(waiting) > lag:
             place, oldest = waiting.popleft()
-            place.copy_(oldest)
+            put(place, oldest)
     for place, part in waiting:
-        place.copy_(part)
+        put(place, part)
     return cast("Tensor", result)  # there is at least one stripe
 
 

@@ -1,0 +1,229 @@
+"""What effort and fixed experts buy on the test sets, and what experts cost: parts of ``routing_study.py``."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import mean, median
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from moceir.config import ModelConfig
+from moceir.evaluation import benchmark_set
+from moceir.evaluation.report import markdown_table
+from moceir.insight.figures import GROUP_COLOURS, page_style
+from moceir.metrics import psnr_db
+from moceir.models.cost import Route, network_cost
+from moceir.models.network import MoCEIR
+from moceir.models.routing import RoutingDecision, shifted_decisions
+from moceir.models.stripes import stripe_rows
+from moceir.profiling import describe_machine, sample_picture
+from moceir.reports import block_levels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BENCHMARKS = ("cbsd68-s25", "rain100l")
+EFFORTS = (-1.0, -0.3, -0.1, -0.03, 0.0, 0.03, 0.1, 0.3, 1.0)
+NAMED_EFFORTS = {-1.0: "low", 0.0: "auto", 1.0: "high"}
+LEAST_SPAN_DB = 0.2
+"""Height of the drawing at least, so that differences which nobody sees do not look large."""
+TIMED_SIZE, TIMED_ROUNDS = 256, 7
+
+
+class Point(NamedTuple):
+    """Means over a test set."""
+
+    psnr_db: float
+    gmacs: float
+    away: float
+    """Mean distance from the result of the routers' own route, in 8-bit levels."""
+
+
+class Curve(NamedTuple):
+    """One test set: points by effort, by forced expert, and of how many pictures."""
+
+    efforts: dict[float, Point]
+    forced: dict[str, Point]
+    pictures: int
+
+
+def measure_curve(network: MoCEIR, name: str, data: Path, limit: int | None) -> Curve:
+    """PSNR and cost by effort and with one expert forced, by the published protocol."""
+    config = network.config
+    complexities = [router.complexity for router in network.routers()]
+    forced = forced_routes(config)
+    measured: dict[float | str, list[Point]] = defaultdict(list)
+    for pair in benchmark_set(name, data).pairs("published", 0, limit):
+        degraded, clean = (torch.from_numpy(x).permute(2, 0, 1)[None] for x in (pair.degraded, pair.clean))
+        restored, own = network.restore_with_routing(degraded)
+        cost = network_cost(config, *degraded.shape[-2:])
+        routes: dict[float | str, Route] = {
+            effort: route_of(shifted_decisions(own, complexities, effort) if effort else own) for effort in EFFORTS
+        }
+        results = {routes[0.0]: restored}  # a route taken twice is restored once
+        for way, route in (routes | forced).items():
+            if route not in results:
+                results[route] = network.restore_with_routing(degraded, routes=as_tensor(route))[0]
+            away = float(255 * (results[route] - restored).abs().mean())
+            measured[way].append(Point(score(results[route], clean), cost.macs(route) / 1e9, away))
+    means = {way: Point(*map(mean, zip(*points, strict=True))) for way, points in measured.items()}
+    return Curve(
+        {effort: means[effort] for effort in EFFORTS}, {way: means[way] for way in forced}, len(measured[EFFORTS[0]])
+    )
+
+
+def curve_table(curves: dict[str, Curve]) -> list[str]:
+    """A row per effort and forced expert, the test sets side by side."""
+    ways: list[tuple[str, list[Point]]] = [
+        (label(effort), [curve.efforts[effort] for curve in curves.values()]) for effort in EFFORTS
+    ]
+    ways += [(name, [curve.forced[name] for curve in curves.values()]) for name in next(iter(curves.values())).forced]
+    rows = [
+        [name, *(f"{value:.{digits}f}" for point in points for value, digits in zip(point, (3, 2, 3), strict=True))]
+        for name, points in ways
+    ]
+    header = ["", *(cell for name in curves for cell in (f"{name}: PSNR, dB", "GMACs", "levels from auto"))]
+    counts = " and ".join(f"the first {curve.pictures} of {name}" for name, curve in curves.items())
+    scores = [[point.psnr_db for point in curve.efforts.values()] for curve in curves.values()]
+    spans = " and ".join(f"{max(values) - min(values):.3f}" for values in scores)
+    ends = [(curve.efforts[EFFORTS[0]].gmacs, curve.efforts[EFFORTS[-1]].gmacs) for curve in curves.values()]
+    saved = " and ".join(f"{1 - low / high:.0%}" for low, high in ends)
+    lead = (
+        f"{counts}, published protocol, seed 0. **Between the best and the worst effort lie {spans} dB; "
+        f"low costs {saved} less than high.**"
+    )
+    return [lead[0].upper() + lead[1:], "", *markdown_table(header, rows)]
+
+
+def draw_curves(curves: dict[str, Curve]) -> Figure:
+    """PSNR against cost, a panel per test set; grey on nothing, for light and dark pages."""
+    with page_style():
+        from matplotlib.figure import Figure  # noqa: PLC0415 - the style must be set before
+
+        figure = Figure(figsize=(9.5, 4.2), layout="constrained")
+        panels = figure.subplots(1, len(curves), squeeze=False)[0]
+        for axes, (name, curve) in zip(panels, curves.items(), strict=True):
+            _draw_curve(axes, curve)
+            axes.set(title=f"{name}, {curve.pictures} pictures", xlabel="cost, GMACs per picture", ylabel="PSNR, dB")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    return figure
+
+
+def _draw_curve(axes: Axes, curve: Curve) -> None:
+    costs, scores = ([getattr(point, field) for point in curve.efforts.values()] for field in ("gmacs", "psnr_db"))
+    axes.plot(costs, scores, "o-", color=GROUP_COLOURS[0], label="effort")
+    for effort, text in NAMED_EFFORTS.items():
+        place = (curve.efforts[effort].gmacs, curve.efforts[effort].psnr_db)
+        # The ends have their names below, and auto above: it may lie on either of them.
+        away, side = (-9, "top") if effort else (9, "bottom")
+        axes.annotate(text, place, (0, away), textcoords="offset points", ha="center", va=side)
+    for (way, point), mark in zip(curve.forced.items(), "sD^vPX", strict=False):
+        axes.plot(point.gmacs, point.psnr_db, mark, color=GROUP_COLOURS[1], fillstyle="none", label=way)
+    scores += [point.psnr_db for point in curve.forced.values()]
+    middle, span = (max(scores) + min(scores)) / 2, max(LEAST_SPAN_DB, 1.4 * (max(scores) - min(scores)))
+    axes.set_ylim(middle - span / 2, middle + span / 2)
+    axes.margins(x=0.12)
+    axes.grid(alpha=0.2)
+
+
+def label(effort: float) -> str:
+    """What an effort is called in the table."""
+    named = NAMED_EFFORTS.get(effort)
+    return f"effort {effort:g}" + (f" ({named})" if named else "")
+
+
+def forced_routes(config: ModelConfig) -> dict[str, Route]:
+    """The same experts in all blocks, ``top_k`` neighbours at a time, cheapest first."""
+    blocks, width = sum(config.decoder_blocks), config.top_k
+    ways = [tuple(range(first, first + width)) for first in range(config.experts - width + 1)]
+    return {f"expert {'+'.join(map(str, way))} everywhere": (way,) * blocks for way in ways}
+
+
+def route_of(decisions: Sequence[RoutingDecision]) -> Route:
+    """The route of the only image."""
+    return tuple(tuple(decision.experts[0].tolist()) for decision in decisions)
+
+
+def as_tensor(route: Route) -> Tensor:
+    """A route as the network takes it, for one image."""
+    return torch.tensor(route).unsqueeze(1)
+
+
+def score(restored: Tensor, clean: Tensor) -> float:
+    """PSNR of the clipped result in dB."""
+    return float(psnr_db(restored.clamp(0, 1), clean))
+
+
+def cost_tables(network: MoCEIR) -> list[str]:
+    """Whole pictures by route, and single experts by block: counted, counted by torch, and timed."""
+    config = network.config
+    picture = sample_picture(TIMED_SIZE, TIMED_SIZE)
+    cost = network_cost(config, TIMED_SIZE, TIMED_SIZE)
+    routes = list(forced_routes(config).values())
+    calls = [partial(network.restore_with_routing, picture, routes=as_tensor(route)) for route in routes]
+    seconds = timed(calls)
+    rows: list[list[str]] = []
+    for number, route in enumerate(routes):
+        with stripe_rows(0), FlopCounterMode(display=False) as counter:
+            network.restore_with_routing(picture, routes=as_tensor(route))
+        macs, torchs = cost.macs(route), counter.get_total_flops() / 2
+        ratios = (macs / cost.macs(routes[0]), seconds[number] / seconds[0])
+        cells = [f"{macs / 1e9:.3f}", f"{100 * (macs / torchs - 1):+.3f} %", f"{cost.fft_ops(route) / 1e9:.2f}"]
+        rows.append(
+            ["+".join(map(str, route[0])), *cells, f"{1e3 * seconds[number]:.0f}", *(f"{r:.2f}" for r in ratios)]
+        )
+    machine = describe_machine("cpu")
+    lead = (
+        f"{TIMED_SIZE}x{TIMED_SIZE} pixels, processor time on {machine['cpu']}, threads: {machine['threads']}, torch "
+        f"{machine['torch']}, medians of {TIMED_ROUNDS}."
+    )
+    header = ("expert in all blocks", "GMACs", "against torch's count", "FFT Gops", "ms", "GMACs, ratio", "ms, ratio")
+    return [lead, "", *markdown_table(header, rows), "", *expert_table(network)]
+
+
+def expert_table(network: MoCEIR) -> list[str]:
+    """The mixture of each level with one expert: counted and timed, the share of the cheapest as 1."""
+    config = network.config
+    cost = network_cost(config, TIMED_SIZE, TIMED_SIZE)
+    levels = block_levels(config)
+    rows: list[list[str]] = []
+    for level in dict.fromkeys(levels):
+        block = levels.index(level)
+        mixture = [part.mixture for stage in network.decoder for part in stage.blocks][block]
+        side = TIMED_SIZE >> level
+        x = torch.rand(1, config.channels(level), side, side).contiguous(memory_format=torch.channels_last)
+        embedding = torch.rand(1, config.channels(3))
+        ways = [torch.arange(e, e + config.top_k)[None] for e in range(config.experts - config.top_k + 1)]
+        # In stripes the first map is used up, so that later calls get other numbers; the time is the same.
+        seconds = timed([partial(mixture, x.clone(), embedding, x, None, way) for way in ways])
+        for way, spent in zip(ways, seconds, strict=True):
+            first = way[0].tolist()
+            macs = sum(cost.expert_macs[block][e] for e in first)
+            ratio = macs / sum(cost.expert_macs[block][: config.top_k])
+            cells = [f"{config.expert_ranks(level)[first[0]]}", f"{macs / 1e6:.1f}", f"{1e3 * spent:.1f}"]
+            rows.append([f"1/{2**level}, expert {first[0]}", *cells, f"{ratio:.1f}", f"{spent / seconds[0]:.1f}"])
+    return markdown_table(("resolution, expert", "rank", "MMACs", "ms", "MMACs, ratio", "ms, ratio"), rows)
+
+
+def timed(calls: Sequence[Callable[[], object]]) -> list[float]:
+    """Median processor time of each call in seconds, all of them in turn in each round.
+
+    On one thread it is what passes on an idle machine, and other work disturbs it little.
+    """
+    taken: list[list[float]] = [[] for _ in calls]
+    for lap in range(TIMED_ROUNDS + 1):
+        for call, times in zip(calls, taken, strict=True):
+            began = time.process_time()
+            call()
+            if lap:  # the first round warms up
+                times.append(time.process_time() - began)
+    return [median(times) for times in taken]

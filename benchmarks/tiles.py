@@ -1,0 +1,107 @@
+"""Measure what tiles cost in quality: how far a picture restored in tiles is from the same one restored whole.
+
+    python benchmarks/tiles.py PHOTOGRAPHS --model tiny --tile 256 --tile 512 --size 1536x1024
+
+The picture is a patchwork of photographs, degraded in one way after the other. All differences are in levels of 8 bits:
+
+- mean, largest: of the pixels.
+- step: a seam is a jump of the difference from one row or column to the next, all along it. The largest such jump
+  anywhere in the picture, averaged along its row or column.
+- blocks: decoder blocks in which the tiles' route, decided on some of them, is that of the whole picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moceir.cli.options import parse_size
+from moceir.data.photographs import Photographs, picture_files
+from moceir.degradations import degrade
+from moceir.evaluation.report import markdown_table
+from moceir.files import whole_file
+from moceir.models.network import MoCEIR
+from moceir.profiling import describe_machine
+from moceir.tiling import restore_in_tiles
+from moceir.weights import load
+
+DEGRADATIONS = ("noise:sigma=25", "rain:strength=0.7", "haze", "low_light", "jpeg:quality=20")
+COLUMNS = ("degradation", "tile", "mean", "largest", "step", "blocks", "restoration, mean")
+
+
+def patchwork(folder: Path, width: int, height: int) -> Tensor:
+    """Photographs side by side, cut to ``(1, 3, height, width)`` in [0, 1]; turned ones are laid down first."""
+    files, photographs = iter(picture_files(folder)), Photographs()
+    rows: list[Tensor] = []
+    while sum(row.shape[1] for row in rows) < height:
+        row: list[Tensor] = []
+        while sum(photo.shape[2] for photo in row) < width:
+            photo = photographs[next(files)]
+            row.append(photo if photo.shape[1] <= photo.shape[2] else photo.rot90(dims=(1, 2)))
+        lowest = min(photo.shape[1] for photo in row)
+        rows.append(torch.cat([photo[:, :lowest] for photo in row], dim=2)[..., :width])
+    return torch.cat(rows, dim=1)[None, :, :height].float() / 255
+
+
+@torch.inference_mode()
+def compare(network: MoCEIR, image: Tensor, tile: int) -> dict[str, Any]:
+    """Restore whole and in tiles, and say how the two differ."""
+    whole, decisions = network.restore_with_routing(image)
+    tiled, shared = restore_in_tiles(network, image, tile)
+    difference = 255 * (tiled.clamp(0, 1) - whole.clamp(0, 1))
+    steps = [difference.diff(dim=across).mean(dim=(1, along)).abs().max() for across, along in ((2, 3), (3, 2))]
+    agreed = sum(torch.equal(a.experts, b.experts) for a, b in zip(decisions, shared, strict=True))
+    return {
+        "tile": tile,
+        "mean": float(difference.abs().mean()),
+        "largest": float(difference.abs().max()),
+        "step": float(max(steps)),
+        "blocks_agreed": agreed,
+        "blocks": len(decisions),
+        "restoration": float(255 * (whole.clamp(0, 1) - image).abs().mean()),
+    }
+
+
+def main() -> None:
+    """Compare each degradation and tile, print the table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photographs", type=Path, help="folder of clean photographs")
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--size", type=parse_size, default=(1536, 1024), help="WIDTHxHEIGHT of the picture")
+    parser.add_argument("--tile", action="append", type=int, help="side in pixels, a multiple of 128; 256 and 512")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, help="of torch; its own choice by default")
+    parser.add_argument("--json", type=Path, help="write the results there")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    network = load(arguments.model).eval()
+    clean = patchwork(arguments.photographs, *arguments.size)
+    results = describe_machine("cpu") | {"model": arguments.model, "size": arguments.size, "seed": arguments.seed}
+    rows: list[dict[str, Any]] = []
+    print("\n".join(markdown_table(COLUMNS, ())))
+    for text in DEGRADATIONS:
+        image = degrade(clean, text, torch.Generator().manual_seed(arguments.seed))
+        for tile in arguments.tile or (256, 512):
+            row = {"degradation": text} | compare(network, image, tile)
+            rows.append(row)
+            print(markdown_table(cells(row), ())[0], flush=True)
+    if arguments.json:
+        with whole_file(arguments.json) as part:
+            part.write_text(json.dumps(results | {"rows": rows}, indent=2) + "\n", encoding="utf-8")
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """One row of the table."""
+    numbers = [f"{row[name]:.3f}" for name in ("mean", "largest", "step")]
+    agreed = f"{row['blocks_agreed']} of {row['blocks']}"
+    return [row["degradation"], str(row["tile"]), *numbers, agreed, f"{row['restoration']:.2f}"]
+
+
+if __name__ == "__main__":
+    main()
