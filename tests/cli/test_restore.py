@@ -149,7 +149,7 @@ def test_the_precision_reaches_the_network(tmp_path: Path, model_folder: Path) -
     )
     np.testing.assert_array_equal(image_io.read(tmp_path / "out.png").rgb, expected)
     refused = run(*command, "float16", "-o", tmp_path / "other.png")
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "float16 needs a GPU" in str(refused.exception)
     assert not (tmp_path / "other.png").exists()
 
