@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moceir import image_io
-from moceir.errors import MoceirError, OutputError
+from moceir.errors import MoceirError, OutputError, named
 from moceir.files import cannot_write
 from moceir.image_io.formats import FORMATS, WRITABLE_SUFFIXES
 
@@ -148,7 +148,7 @@ def _jobs(entries: list[tuple[Path, Path]], naming: Naming, problems: list[str])
             continue
 
         def note(error: MoceirError, entry: Path = entry) -> None:
-            problems.append(f"{entry}: {error}")
+            problems.append(named(entry, error))
 
         found = image_io.find([entry], note)
         if naming.output is not None and entry.resolve() in naming.output.resolve().parents:

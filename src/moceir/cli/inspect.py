@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moceir.cli.jobs import named
 from moceir.cli.options import Device, EffortOption, ForceExpert, Model, RouteOption, parse_effort, parse_experts
-from moceir.errors import ImageError, MoceirError, OutputError, WeightsError
+from moceir.errors import ImageError, MoceirError, OutputError, WeightsError, named
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,7 +80,7 @@ def inspect_command(
 
     problems += _look_at_all(found, look)
     for problem in problems:
-        typer.echo(f"failed {problem}", err=True)
+        typer.echo(f"failed: {problem}", err=True)
     if len(done) > 1:
         _show_usage(console, done)
         if figure:

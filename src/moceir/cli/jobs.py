@@ -12,12 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import Enum, auto
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 
-from moceir.errors import MoceirError
+from moceir.errors import MoceirError, named
 from moceir.pipeline import overlapped
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def run_jobs(jobs: list[Job], problems: list[str], stages: Stages[Any, Any, Any]
     from moceir.planning import check_target  # noqa: PLC0415 - keeps --help fast
 
     for problem in problems:
-        echo(f"failed {problem}", err=True)
+        echo(f"failed: {problem}", err=True)
     counts = Counter(failed=len(problems))
     to_do = _to_do(jobs, stages, existing)
     counts["skipped"] = len(jobs) - len(to_do)
@@ -122,7 +121,7 @@ def run_jobs(jobs: list[Job], problems: list[str], stages: Stages[Any, Any, Any]
         for job, outcome in overlapped(to_do, read, stages.work, stages.write, stop):
             if isinstance(outcome, MoceirError):
                 counts["failed"] += 1
-                echo(f"failed {named(job.source, outcome)}", err=True)
+                echo(f"failed: {named(job.source, outcome)}", err=True)
                 if is_disk_full(outcome):
                     stop.set()
             else:
@@ -151,11 +150,6 @@ def _to_do(jobs: list[Job], stages: Stages[Any, Any, Any], existing: Existing) -
         else:
             to_do.append(job)
     return to_do
-
-
-def named(source: Path, error: MoceirError) -> str:
-    """What a line says of a file that failed, with its name once."""
-    return str(error) if str(error).startswith(f"{source} ") else f"{source}: {error}"
 
 
 def echo(text: str, *, err: bool = False) -> None:
