@@ -7,7 +7,7 @@ The picture is a patchwork of photographs, degraded in one way after the other. 
 - mean, largest: of the pixels.
 - step: a seam is a jump of the difference from one row or column to the next, all along it. The largest such jump
   anywhere in the picture, averaged along its row or column.
-- blocks: decoder blocks in which the tiles' route, decided on some of them, is that of the whole picture.
+- blocks: decoder blocks in which the tiles' route, decided on a sample, is that of the whole picture.
 """
 
 from __future__ import annotations
