@@ -213,6 +213,8 @@ def main() -> None:
     parser.add_argument("--part", action="append", choices=PARTS, help="repeatable; all by default")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    if arguments.limit < 1:
+        parser.error(f"--limit is {arguments.limit}; give a number of pictures from 1")
     parts = arguments.part or list(PARTS)
     for option, users in NEEDS.items():
         if getattr(arguments, option) is None and set(users) & set(parts):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from card_text import (
     task_lines,
     trained_on,
 )
-from model_card import COMPOSITE, PARTS, SINGLE, WINDOW_PX, main, spread
+from model_card import CHOICES, COMPOSITE, GROUPS, PARTS, SINGLE, WINDOW_PX, main, spread
 from pages import check_places
 from PIL import Image
 from support import write_photographs, write_picture
@@ -133,6 +134,12 @@ def test_the_bundled_card_has_a_place_for_every_part() -> None:
     check_places(CARD, PARTS)
 
 
+def test_what_the_bundled_card_links_to_is_there() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", CARD.read_text(encoding="utf-8"))
+    assert sum(link.endswith(".png") for link in links) == len(CHOICES) * len(GROUPS)
+    assert [link for link in links if not (CARD.parent / link).exists()] == []
+
+
 def test_a_page_without_a_place_is_refused_before_measuring(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="does not exist"):
         check_places(tmp_path / "README.md", ["tasks"])
@@ -227,3 +234,6 @@ def test_a_part_asks_for_what_it_needs(
     with pytest.raises(SystemExit):
         run_card(monkeypatch, model, "--part", "failures")
     assert "--photographs is needed for tasks, failures, experts" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run_card(monkeypatch, model, "--limit", "0")
+    assert "--limit is 0; give a number of pictures from 1" in capsys.readouterr().err
