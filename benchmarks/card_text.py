@@ -55,10 +55,8 @@ def weights_lines(description: ModelFile, parameters: int) -> list[str]:
         f"{parameters:,} parameters; {low:.1f} to {high:.1f} GMACs at 224x224, by route. The last training, from "
         "`config.json`:",
         "",
-        *markdown_table(
-            ("", "as recorded"),
-            [*([key, str(value)] for key, value in description.provenance.items()), ["shares of the samples", shares]],
-        ),
+        *(f"- {key}: {value}" for key, value in description.provenance.items()),
+        f"- shares of the samples: {shares}",
     ]
 
 

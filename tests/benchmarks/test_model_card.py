@@ -221,7 +221,7 @@ def test_a_part_alone_leaves_the_others(model: Path, monkeypatch: pytest.MonkeyP
     (model / CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
     text = run_card(monkeypatch, model, "--part", "weights")
     assert text.count("\nold\n") == len(PARTS) - 1
-    assert "| steps | 3 |" in text
+    assert "\n- steps: 3\n" in text
     results = read_description(model).results
     assert "rain100l" not in results, "numbers of other weights are not kept"
     run_card(monkeypatch, model, "--part", "weights")
