@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from moceir import image_io
-from moceir.cli import app
+from moceir.cli import app, exit_code
 from moceir.errors import MoceirError
 
 
@@ -34,7 +34,9 @@ def write_photographs(folder: Path, count: int = 8) -> Path:
 def run(*arguments: str | Path) -> Result:
     """Run the command in this process; expected errors come back as the exit code main() would give them."""
     result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, (SystemExit, MoceirError)):
+    if isinstance(result.exception, MoceirError):
+        result.exit_code = exit_code(result.exception)
+    elif result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
 

@@ -1,4 +1,4 @@
-"""Every command of docs/training.md works, on data sets laid out like the published ones but tiny."""
+"""Every command of docs/training.md and docs/files.md works, on data like the real ones but tiny."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ from pathlib import Path
 
 import pytest
 from layouts import build_layout
-from support import run, write_photographs
+from support import run, write_photographs, write_picture
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = [
-    shlex.split(line)[1:]
-    for block in re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
-    for line in block.splitlines()
-]
 TINY = ["model=nano", "epochs=null", "steps=2", "stages.0.patch_px=16", "stages.0.batch=2", "epoch_steps=1"]
 """What makes a published recipe a matter of seconds."""
 
 
-def test_the_page_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def commands_of(page: str) -> list[list[str]]:
+    """The commands of a page of the documentation, without the program's name."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [shlex.split(line)[1:] for block in blocks for line in block.splitlines()]
+
+
+def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "recipes", "recipes")
     for name in ("denoising", "rain100l-train", "reside-ots", "cbsd68-s15", "rain100l", "sots-outdoor"):
         build_layout(Path("datasets"), name)
     for folder in ("photographs", "mine/degraded", "mine/clean"):
         write_photographs(Path(folder), 3)
-    assert len(COMMANDS) > 8
-    for command in COMMANDS:
+    commands = commands_of("training.md")
+    assert len(commands) > 8
+    for command in commands:
         extra: list[str] = []
         if command[0] == "train" and "--resume" not in command:
             small = TINY[2:] if "finetune" in command[1] else TINY
@@ -42,3 +45,16 @@ def test_the_page_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for made in ("reports/aio3.json", "reports/aio3.md", "reports/worst.png", "runs/mine/best/model.safetensors"):
         assert Path(made).exists()
     assert "MoCE-IR-S" in Path("reports/aio3.md").read_text()
+
+
+def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo.jpg", "scans/a.png", "scans/1950/b.tif", "holiday/c.webp", "raw/d.tif", "frames/1.png"):
+        write_picture(Path(name))
+    commands = commands_of("files.md")
+    assert len(commands) >= 5
+    for command in commands:
+        result = run(*command, "--device", "cpu")
+        assert result.exit_code == 0, (command, result.output)
+    made = ("restored.jpg", "restored/1950/b.tif", "holiday/c_restored.webp", "web/d.webp", "clean_frames/1.png")
+    assert all(Path(name).is_file() for name in made)

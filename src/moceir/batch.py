@@ -89,7 +89,7 @@ class FileStages:
         reference: Folder of clean pictures of the same places and names (suffixes may differ), to measure against.
 
     Raises:
-        ImageError: If the reference folder holds no pictures.
+        ImageError: If the reference is no folder or holds no pictures.
     """
 
     def __init__(
@@ -107,6 +107,10 @@ class FileStages:
         self.strength = strength
         self.quality = quality
         self.strip = strip
+        if reference is not None and not reference.is_dir():
+            raise ImageError(
+                f"the reference {reference} is no folder; give one with clean pictures named as the inputs"
+            )
         references = image_io.find([reference]) if reference else []
         self.references = {place.with_suffix(""): path for path, place in references}
         self.measured = reference is not None

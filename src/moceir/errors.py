@@ -39,6 +39,11 @@ class MissingExtraError(MoceirError):
     """A part of moceir is asked for whose libraries are not installed."""
 
 
+def named(source: object, error: MoceirError) -> str:
+    """What a line says of a file that failed, with its name once."""
+    return str(error) if f" {source} " in f" {error} " else f"{source}: {error}"
+
+
 def require_extra(module: str, extra: str) -> None:
     """Check that an optional library is there before the part that needs it is imported.
 

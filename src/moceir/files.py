@@ -56,6 +56,11 @@ def part_of(path: Path) -> Path:
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """What a user is told when the system refuses to write."""
+    blocking = next((p for p in path.parents if os.path.lexists(p) and not p.is_dir()), None)
+    if isinstance(error, FileExistsError | NotADirectoryError) and blocking is not None:
+        return OutputError(f"cannot write {path}: {blocking} is a file, not a folder; give another output")
+    if isinstance(error, IsADirectoryError):
+        return OutputError(f"cannot write {path}: a folder has this name; give another output")
     reason = error.strerror or str(error)
     return OutputError(f"cannot write {path}: {reason}; check that the folder exists, may be written to and has space")
 

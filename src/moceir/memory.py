@@ -39,7 +39,7 @@ def parse_bytes(text: str) -> int:
     parts = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([kmgt]?i?)b?", text.strip().lower())
     amount = int(float(parts[1]) * UNITS[parts[2]]) if parts and parts[2] in UNITS else 0
     if amount < 1:
-        raise ConfigError(f"'{text}' is no amount of memory; write it as 4GB, 500MB or 2GiB")
+        raise ConfigError(f"'{text}' is no amount of bytes; write it as 4GB, 500MB or 2GiB")
     return amount
 
 

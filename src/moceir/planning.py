@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moceir import image_io
-from moceir.errors import MoceirError, OutputError
+from moceir.errors import MoceirError, OutputError, named
 from moceir.files import cannot_write
 from moceir.image_io.formats import FORMATS, WRITABLE_SUFFIXES
+
+OTHER_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".svg")
+"""Of pictures that are not written."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def plan(inputs: Iterable[Path], naming: Naming) -> tuple[list[Job], list[str]]:
     entries = list(_expanded(inputs, problems))
     alone = len(entries) == 1 and not entries[0][0].is_dir()
     if naming.output is not None:
+        _refuse_other_formats(naming, alone)
         as_file = naming.output.suffix.lower() in WRITABLE_SUFFIXES and not naming.output.is_dir()
         if as_file and naming.single_file and alone and not naming.addition:
             return _one_job(entries[0][0], naming.output, naming.format), problems
@@ -88,6 +92,20 @@ def plan(inputs: Iterable[Path], naming: Naming) -> tuple[list[Job], list[str]]:
     jobs = _distinct(_jobs(entries, naming, problems))
     _refuse_replaced_inputs(jobs)
     return jobs, problems
+
+
+def _refuse_other_formats(naming: Naming, alone: bool) -> None:
+    """Refuse an output like ``a.gif``, which nobody means as the name of a folder.
+
+    Raises:
+        OutputError: If one file is to become one of a format that is not written.
+    """
+    output = naming.output
+    if output is None or not (alone and naming.single_file) or output.exists():
+        return
+    if output.suffix.lower() in OTHER_SUFFIXES:
+        expected = ", ".join(WRITABLE_SUFFIXES)
+        raise OutputError(f"cannot write {output}: no {output.suffix} files are written; give one of {expected}")
 
 
 def _one_job(source: Path, target: Path, kind: str | None) -> list[Job]:
@@ -130,7 +148,7 @@ def _jobs(entries: list[tuple[Path, Path]], naming: Naming, problems: list[str])
             continue
 
         def note(error: MoceirError, entry: Path = entry) -> None:
-            problems.append(f"{entry}: {error}")
+            problems.append(named(entry, error))
 
         found = image_io.find([entry], note)
         if naming.output is not None and entry.resolve() in naming.output.resolve().parents:
@@ -170,6 +188,17 @@ def _refuse_replaced_inputs(jobs: list[Job]) -> None:
         if os.path.realpath(job.target) in sources and job.target.exists():
             msg = f"{job.target} is the input itself, and originals are never replaced; choose another folder or name"
             raise OutputError(msg)
+
+
+def check_reports(*paths: Path | None) -> None:
+    """Refuse places of reports that cannot be written, before the work is done; those that exist will be replaced.
+
+    Raises:
+        OutputError: If there is such a place.
+    """
+    for path in paths:
+        if path is not None:
+            check_target(path, exists_is_fine=True)
 
 
 def check_target(target: Path, *, exists_is_fine: bool) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from moceir.allocator import keep_freed_memory
 from moceir.devices import choose_device, choose_precision
 from moceir.errors import ImageError
+from moceir.memory import available_bytes, describe_bytes
 from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
@@ -31,6 +32,8 @@ from moceir.weights import load
 Route = Literal["cheapest", "dearest", "taken"]
 ROUTES: dict[Route, Experts] = {"cheapest": "cheapest", "dearest": "dearest", "taken": "auto"}
 WARM_UPS = 2
+SAMPLE_BYTES = 60
+"""Of each pixel of a picture to measure with, as it is made."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,10 @@ def profile(
     torch.set_num_threads(threads or before)
     try:
         model = subject.load()
+        free = available_bytes(torch.device("cpu"))
+        if free is not None and (needed := SAMPLE_BYTES * width * height) > free:
+            taken = f"takes {describe_bytes(needed)} to make, and {describe_bytes(free)} are free"
+            raise ImageError(f"a picture of {width}x{height} {taken}; give a smaller size")
         picture = sample_picture(width, height).to(choose_device(device))
         for route, experts in ROUTES.items():
             restorer = Restorer(model, device, experts, precision=precision)

@@ -338,7 +338,12 @@ def _fixed_route(config: ModelConfig, experts: Experts) -> Tensor | None:
         route = torch.tensor(named[experts], dtype=torch.int64).view(-1, config.top_k)
     else:
         rows = [[row] if isinstance(row, int) else list(row) for row in experts]
-        route = torch.tensor(rows, dtype=torch.int64).view(len(rows), len(rows[0]) if rows else 1)
+        blocks, known = sum(config.decoder_blocks), range(config.experts)
+        if len(rows) != blocks or any(len(row) != config.top_k or not set(row) <= set(known) for row in rows):
+            given = ",".join("+".join(map(str, row)) for row in rows) or "(none)"
+            wanted = f"give {config.top_k} of 0 to {known[-1]} for each of its {blocks} decoder blocks"
+            raise ConfigError(f"experts {given} do not fit this network; {wanted}")
+        route = torch.tensor(rows, dtype=torch.int64)
     return check_routes(route.unsqueeze(1), config, 1)
 
 

@@ -293,8 +293,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             )
         else:
             detail = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
-            reason = detail[1] if detail else next(iter(str(error).splitlines()), type(error).__name__)
-            msg = f"{path} cannot be read as a checkpoint ({reason[:120]}); expected one written by torch or Lightning"
+            reason = f" ({detail[1][:120]})" if detail else ""
+            msg = f"{path} cannot be read as a checkpoint{reason}; expected one written by torch or Lightning"
         raise WeightsError(msg) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):

@@ -68,9 +68,9 @@ def test_models_presets_and_sizes_together(monkeypatch: pytest.MonkeyPatch) -> N
     [
         (["--size", "big"], 2, "WIDTHxHEIGHT"),
         (["--repeat", "0"], 2, "repeat"),
-        (["--precision", "half"], 1, "choose from auto, float32, bfloat16, float16"),
-        (["--precision", "float16", "--device", "cpu"], 1, "float16 needs a GPU"),
-        (["--preset", "smal"], 1, "did you mean 'small'"),
+        (["--precision", "half"], 2, "choose from auto, float32, bfloat16, float16"),
+        (["--precision", "float16", "--device", "cpu"], 2, "float16 needs a GPU"),
+        (["--preset", "smal"], 2, "did you mean 'small'"),
         (["--model", "nowhere"], 1, "there is no model 'nowhere'"),
     ],
 )

@@ -124,14 +124,14 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
-    for arguments, telling in (
-        (("check", tmp_path, "--set", "rain100"), "did you mean 'rain100l'"),
-        (("check", tmp_path / "nowhere"), "not a folder"),
-        (("pack", tmp_path, "-o", tmp_path / "a.pack"), "holds no pictures"),
-        (("pack", tmp_path / "nowhere", "-o", tmp_path / "a.pack"), "not a folder"),
+    for arguments, code, telling in (
+        (("check", tmp_path, "--set", "rain100"), 2, "did you mean 'rain100l'"),
+        (("check", tmp_path / "nowhere"), 1, "not a folder"),
+        (("pack", tmp_path, "-o", tmp_path / "a.pack"), 1, "holds no pictures"),
+        (("pack", tmp_path / "nowhere", "-o", tmp_path / "a.pack"), 1, "not a folder"),
     ):
         result = run("data", *arguments)
-        assert result.exit_code == 1
+        assert result.exit_code == code
         assert telling in str(result.exception)
         assert "\n" not in str(result.exception)
     assert run("data", "pack", tmp_path, "-o", tmp_path / "a.zip").exit_code == 2

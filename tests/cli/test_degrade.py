@@ -200,7 +200,7 @@ def test_bad_inputs_are_named_and_the_others_go_on(tmp_path: Path, clean: Path) 
     result = run("degrade", clean, tmp_path / "nothing.png", "-o", tmp_path / "out", "--with", "jpeg:quality=20")
     assert result.exit_code == 1
     assert "2 degraded, 2 failed" in result.stdout
-    assert result.stderr.count("failed ") == result.stderr.count("\n") == 2
+    assert result.stderr.count("failed: ") == result.stderr.count("\n") == 2
     assert len(lines(tmp_path / "out")) == 2
 
 

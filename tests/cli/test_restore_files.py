@@ -194,7 +194,7 @@ def test_limits_are_options(tmp_path: Path, folder: Path, model_folder: Path) ->
     result = run(*common, "--max-file-size", "1KB")
     assert result.stderr.count("larger than the limit of 0.001 MB per file") == 3
     assert not (tmp_path / "out").exists()
-    assert run(*common, "--max-megapixels", "0").exit_code == 1
+    assert run(*common, "--max-megapixels", "0").exit_code == 2
 
 
 def test_a_bomb_is_refused_without_being_unpacked(tmp_path: Path, model_folder: Path) -> None:

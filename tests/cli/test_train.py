@@ -119,7 +119,7 @@ def test_a_misspelt_recipe_is_refused(
 ) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", **changes)
     result = run("train", recipe, "--data", photographs, "-o", tmp_path / "run")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert telling in str(result.exception)
     assert "\n" not in str(result.exception)
 
@@ -127,14 +127,14 @@ def test_a_misspelt_recipe_is_refused(
 def test_a_run_is_not_begun_twice_in_one_folder(whole_run: Path, photographs: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml")
     result = run("train", recipe, "--data", photographs, "-o", whole_run)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "--resume" in str(result.exception)
     changed = write_recipe(tmp_path / "changed.yaml", steps=7)
     result = run("train", changed, "--data", photographs, "-o", whole_run, "--resume")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "differs" in str(result.exception)
     result = run("train", recipe, "--data", photographs, "-o", tmp_path / "new", "--resume")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "no checkpoint" in str(result.exception)
 
 

@@ -1,7 +1,7 @@
 """The command line: parse, call the library, print, exit.
 
-Exit codes: 0 if everything succeeded, 1 if something failed, 2 for wrong usage. Only Typer is imported here; each
-command imports what it needs when it runs.
+Exit codes (docs/errors.md): 0 if everything succeeded, 1 if something failed or is left to do, 2 for wrong usage. Only
+Typer is imported here; each command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from moceir.cli.inspect import inspect_command
 from moceir.cli.restore import restore_command
 from moceir.cli.signatures import signatures_command
 from moceir.cli.train import train_command
-from moceir.errors import MoceirError
+from moceir.errors import ConfigError, MoceirError
 
 app = typer.Typer(
     name="moceir",
@@ -56,9 +56,14 @@ def moceir(
 
 
 def main() -> None:
-    """Run the command line; expected errors become one line and exit code 1."""
+    """Run the command line; expected errors become one line and an exit code."""
     try:
         app()
     except MoceirError as error:
         typer.echo(f"moceir: {error}", err=True)
-        sys.exit(1)
+        sys.exit(exit_code(error))
+
+
+def exit_code(error: MoceirError) -> int:
+    """What a command ends with that an error ended: 2 if it asked for what cannot be, 1 if something else failed."""
+    return 2 if isinstance(error, ConfigError) else 1

@@ -48,17 +48,18 @@ def benchmark_command(
 
     from moceir.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
     from moceir.evaluation.report import markdown_table  # noqa: PLC0415
+    from moceir.planning import check_reports  # noqa: PLC0415
     from moceir.profiling import Subject, profile  # noqa: PLC0415
 
+    check_reports(json_file)
     subjects = [Subject(name) for name in model or ()] + [Subject(name, untrained=True) for name in preset or ()]
     keep_freed_memory()
     done: list[Profile] = []
-    for line in markdown_table(COLUMNS, ()):
-        typer.echo(line)
     for subject in subjects or [Subject("tiny")]:
         for width, height in sizes:
             for result in profile(subject, width, height, device, precision, threads=threads, repeat=repeat):
-                typer.echo(markdown_table(_cells(result), ())[0])
+                for line in markdown_table(COLUMNS, [_cells(result)])[2 if done else 0 :]:
+                    typer.echo(line)
                 done.append(result)
     if json_file:
         _write_json(json_file, done, device, precision, threads, repeat)

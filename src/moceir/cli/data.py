@@ -56,7 +56,9 @@ def check_command(
 
     from moceir.data.checking import Checker  # noqa: PLC0415
     from moceir.data.layouts import DATA_SETS, find_data_set  # noqa: PLC0415
+    from moceir.planning import check_reports  # noqa: PLC0415
 
+    check_reports(json_file)
     datasets = [find_data_set(name) for name in names] if names else list(DATA_SETS.values())
     console = Console(stderr=True)
     reports: list[SetReport] = []

@@ -82,8 +82,10 @@ def evaluate_command(
     from moceir.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
     from moceir.evaluation import evaluate  # noqa: PLC0415
     from moceir.metrics import load_lpips  # noqa: PLC0415
+    from moceir.planning import check_reports  # noqa: PLC0415
     from moceir.restoration import Restorer  # noqa: PLC0415
 
+    check_reports(json_file, csv_file, markdown_file, sheet_file)
     test_sets, problems = _choose_sets(benchmark, data, pairs, clean, degrade)
     keep_freed_memory()
     restorer = Restorer.from_pretrained(model, device, precision=precision)
@@ -98,10 +100,11 @@ def evaluate_command(
     )
     done, broken = _judge_all(test_sets, judge, limit)
     problems += broken
-    if not done:
+    if not done and len(problems) == 1:
         raise problems[0]
-    _write_reports([result for _, result in done], json_file, csv_file, markdown_file)
-    if sheet_file:
+    if done:
+        _write_reports([result for _, result in done], json_file, csv_file, markdown_file)
+    if done and sheet_file:
         _write_sheet(sheet_file, restorer, done, worst)
     for problem in problems:
         typer.echo(f"failed: {problem}", err=True)

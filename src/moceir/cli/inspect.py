@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moceir.cli.options import Device, EffortOption, ForceExpert, Model, RouteOption, parse_effort, parse_experts
-from moceir.errors import ImageError, MoceirError, OutputError, WeightsError
+from moceir.errors import ImageError, MoceirError, OutputError, WeightsError, named
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +49,7 @@ def inspect_command(
     """
     from moceir.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
     from moceir.insight import group_of, inspect_file, usage_by_group  # noqa: PLC0415
+    from moceir.planning import check_reports  # noqa: PLC0415
     from moceir.restoration import Restorer  # noqa: PLC0415
 
     route = parse_experts(experts, force_expert)
@@ -56,6 +57,7 @@ def inspect_command(
         from moceir.insight.figures import check_figure  # noqa: PLC0415
 
         check_figure(figure)
+    check_reports(json_file, figure)
     found, problems = _find(inputs)
     keep_freed_memory()
     restorer = Restorer.from_pretrained(model, device, route, effort=parse_effort(effort))
@@ -78,7 +80,7 @@ def inspect_command(
 
     problems += _look_at_all(found, look)
     for problem in problems:
-        typer.echo(f"failed {problem}", err=True)
+        typer.echo(f"failed: {problem}", err=True)
     if len(done) > 1:
         _show_usage(console, done)
         if figure:
@@ -109,7 +111,7 @@ def _find(inputs: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[str]]:
         try:
             found += image_io.find([entry])
         except ImageError as error:
-            problems.append(f"{entry}: {error}")
+            problems.append(named(entry, error))
     return found, problems
 
 
@@ -138,7 +140,7 @@ def _look_at_all(found: Sequence[tuple[Path, Path]], look: Callable[[Path, Path]
             except OutputError:  # the figure cannot be written, which is no fault of the picture
                 raise
             except MoceirError as error:
-                problems.append(f"{source}: {error}")
+                problems.append(named(source, error))
             progress.advance(bar)
     return problems
 

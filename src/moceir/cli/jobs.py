@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 
-from moceir.errors import MoceirError
+from moceir.errors import MoceirError, named
 from moceir.pipeline import overlapped
 
 if TYPE_CHECKING:
@@ -37,9 +37,20 @@ class Existing(Enum):
     REPLACE = auto()
 
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist already.")]
+OUTPUT = "What is written"
+
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", metavar="", help="Replace outputs that exist already.", rich_help_panel=OUTPUT),
+]
 SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="Leave outputs that exist as they are: goes on where a run ended.")
+    bool,
+    typer.Option(
+        "--skip-existing",
+        metavar="",
+        help="Leave outputs that exist as they are: goes on where a run ended.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
 
@@ -96,7 +107,7 @@ def run_jobs(jobs: list[Job], problems: list[str], stages: Stages[Any, Any, Any]
     from moceir.planning import check_target  # noqa: PLC0415 - keeps --help fast
 
     for problem in problems:
-        echo(f"failed {problem}", err=True)
+        echo(f"failed: {problem}", err=True)
     counts = Counter(failed=len(problems))
     to_do = _to_do(jobs, stages, existing)
     counts["skipped"] = len(jobs) - len(to_do)
@@ -110,7 +121,7 @@ def run_jobs(jobs: list[Job], problems: list[str], stages: Stages[Any, Any, Any]
         for job, outcome in overlapped(to_do, read, stages.work, stages.write, stop):
             if isinstance(outcome, MoceirError):
                 counts["failed"] += 1
-                echo(f"failed {job.source}: {outcome}", err=True)
+                echo(f"failed: {named(job.source, outcome)}", err=True)
                 if is_disk_full(outcome):
                     stop.set()
             else:

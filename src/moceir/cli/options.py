@@ -12,14 +12,20 @@ import typer
 if TYPE_CHECKING:
     from moceir.restoration import Effort, Experts
 
+ROUTES = "Which experts work"
+
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="A bundled model's name, a model folder, or a published .ckpt file.")
+    str,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help="A bundled model's name, a model folder, or a published .ckpt file."
+    ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]
 Precision = Annotated[
     str,
     typer.Option(
         "--precision",
+        metavar="PRECISION",
         help="auto, float32, bfloat16 or float16 arithmetic; auto is bfloat16 on GPUs made for it, else float32.",
     ),
 ]
@@ -38,13 +44,26 @@ EffortOption = Annotated[
         "--effort",
         metavar="low|auto|high|NUMBER",
         help="Shift the routers' choice towards cheap (low, below 0) or dear experts (high, above 0).",
+        rich_help_panel=ROUTES,
     ),
 ]
 RouteOption = Annotated[
-    str | None, typer.Option("--experts", metavar="0,2,...", help="Fix the expert of each decoder block, deep first.")
+    str | None,
+    typer.Option(
+        "--experts",
+        metavar="0,2,...",
+        help="Fix the expert of each decoder block, deep first.",
+        rich_help_panel=ROUTES,
+    ),
 ]
 ForceExpert = Annotated[
-    Forced | None, typer.Option("--force-expert", help="Fix the cheapest or dearest expert in all blocks.")
+    Forced | None,
+    typer.Option(
+        "--force-expert",
+        metavar="cheapest|dearest",
+        help="Fix the cheapest or the dearest expert in all blocks.",
+        rich_help_panel=ROUTES,
+    ),
 ]
 
 

@@ -107,8 +107,9 @@ def read_depth(folder: Path, name: str, size: tuple[int, int]) -> Tensor:
     beside = sorted(place.parent.iterdir()) if place.parent.is_dir() else []
     found = [p for p in beside if p.stem == place.name and p.suffix.lower() in image_io.SUFFIXES]
     if len(found) != 1:
-        have = " and ".join(p.name for p in found) or "none"
-        raise DataError(f"expected one depth map named {place.name} in {place.parent}, found {have}")
+        have = " and ".join(p.name for p in found) or ("none" if place.parent.is_dir() else "no such folder")
+        expected = f"expected one depth map named {place.name} in {place.parent}"
+        raise DataError(f"{expected}, found {have}; mend that, or leave the depth maps out")
     rgb = image_io.read(found[0]).rgb
     if rgb.shape[:2] != size:
         raise DataError(
@@ -133,7 +134,8 @@ def read_descriptions(path: Path) -> dict[str, Description]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); give a {DESCRIPTIONS} that moceir degrade wrote") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or "it is no text"
+        raise DataError(f"{path} cannot be read ({reason}); give a {DESCRIPTIONS} that moceir degrade wrote") from error
     found: dict[str, Description] = {}
     for number, line in enumerate(lines, start=1):
         try:

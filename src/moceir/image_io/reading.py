@@ -67,6 +67,8 @@ def decode(data: bytes, name: str, limits: Limits = _ANY_LIMITS) -> Picture:
         MissingExtraError: As `read`.
     """
     limits.check_bytes(name, len(data))
+    if not data:
+        raise ImageError(f"{name} is empty; expected a whole {WANTED} file")
     if name.lower().endswith(".bmp"):
         return _decode_bmp(data, name, limits)
     try:
@@ -85,7 +87,8 @@ def reason(error: Exception) -> str:
         return error.strerror or str(error)
     # The first line tells most, and begins with the name of a part of libvips. Some failures come without any.
     lines = [line.strip() for line in getattr(error, "detail", "").splitlines() if line.strip()]
-    return lines[0].partition(": ")[2] or lines[0] if lines else "it is damaged"
+    line = lines[0].partition(": ")[2] or lines[0] if lines else "it is damaged"
+    return "it is no picture of a known format" if line == "buffer is not in a known format" else line
 
 
 def _open(data: bytes) -> tuple[Any, list[str]]:

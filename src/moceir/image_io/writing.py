@@ -39,16 +39,13 @@ def write(path: Path, picture: Picture, *, quality: int = DEFAULT_QUALITY, strip
         strip: Leave out everything around the pixels but their colour profile; they are then stored upright.
 
     Raises:
-        OutputError: If the suffix is unknown or the file cannot be written.
+        OutputError: If the suffix is unknown, the format cannot hold the picture or the file cannot be written.
     """
     kind = format_of(path.suffix)
     if kind is None:
         msg = f"cannot write {path}: unknown suffix '{path.suffix}'; use one of {', '.join(WRITABLE_SUFFIXES)}"
         raise OutputError(msg)
-    try:
-        data = encode(picture, kind, quality=quality, strip=strip)
-    except pyvips.Error as error:
-        raise OutputError(f"cannot write {path}: {reason(error)}; choose another format") from error
+    data = encode(picture, kind, quality=quality, strip=strip)
     with whole_file(path) as part:
         part.write_bytes(data)
 
@@ -70,7 +67,7 @@ def encode(picture: Picture, kind: str, *, quality: int = DEFAULT_QUALITY, strip
     """Encode a picture: ``jpeg``, ``png``, ``webp`` or ``tiff``; the other arguments are those of `write`.
 
     Raises:
-        pyvips.Error: If the format cannot hold it, as JPEG no side above 65,535 pixels.
+        OutputError: If the format cannot hold it, as JPEG no side above 65,535 pixels.
     """
     picture = _as_the_format_holds(picture, kind)
     pixels = picture.rgb[..., :1] if picture.grey else picture.rgb
@@ -93,7 +90,11 @@ def encode(picture: Picture, kind: str, *, quality: int = DEFAULT_QUALITY, strip
         options["Q"] = quality
     if kind == "tiff" and pixels.nbytes > _CLASSIC_TIFF_BYTES:
         options["bigtiff"] = True
-    data: bytes = image.write_to_buffer(f".{kind}", **options)
+    try:
+        data: bytes = image.write_to_buffer(f".{kind}", **options)
+    except pyvips.Error as error:
+        size = f"{image.width}x{image.height}"
+        raise OutputError(f"cannot write {size} pixels as {kind}: {reason(error)}; choose another format") from error
     data = exif.replace(data, kind, block) if block else data
     texts = picture.metadata.get(PNG_TEXT)
     return png_text.insert(data, texts) if texts and kind == "png" and not strip else data

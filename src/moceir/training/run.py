@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError, WeightsError
+from moceir.files import cannot_write
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.recipe import Recipe, load_recipe
@@ -197,8 +198,11 @@ def _prepare_folder(recipe: Recipe, options: TrainOptions) -> Path | None:
         if last.exists():
             msg = f"{options.output} already holds a run; add --resume to go on with it, or choose another folder"
             raise ConfigError(msg)
-        options.output.mkdir(parents=True, exist_ok=True)
-        saved.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        try:
+            options.output.mkdir(parents=True, exist_ok=True)
+            saved.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        except OSError as error:
+            raise cannot_write(saved, error) from error
         return None
     if not last.exists():
         msg = f"{options.output} holds no checkpoint to resume from; start without --resume"

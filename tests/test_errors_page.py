@@ -1,0 +1,100 @@
+"""docs/errors.md from top to bottom: each command is run, fails as the page says, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import pyvips
+import torch
+from support import run
+
+import moceir.errors
+from moceir.cli import exit_code
+from moceir.errors import MoceirError
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+SECTIONS = [
+    (int(code), re.split(r"^\$ moceir ", block, flags=re.MULTILINE)[1:])
+    for code, block in re.findall(r"\(exit code (\d)\)\n\n```console\n(.*?)```", PAGE, re.DOTALL)
+]
+TRANSCRIPTS = [(code, *entry.split("\n", 1)) for code, entries in SECTIONS for entry in entries]
+
+
+class _Runs:
+    """What a malicious checkpoint holds: reading it would start a program."""
+
+    def __reduce__(self) -> tuple[object, tuple[list[str]]]:
+        return subprocess.check_call, ([sys.executable, "-c", "open('started', 'w')"],)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the page's commands are given."""
+    home = tmp_path_factory.mktemp("home")
+    photo = pyvips.Image.new_from_file(str(ROOT / "examples" / "degraded" / "rain_rocket.png"))
+    small = photo.crop(0, 0, 48, 32)
+    for folder in ("empty", "scans", "clean", "degraded", "damaged_model"):
+        (home / folder).mkdir()
+    photo.write_to_file(str(home / "photo.jpg"))
+    for name in (
+        "taken.png",
+        "scans/a.png",
+        "scans/a.jpg",
+        "clean/a.png",
+        "clean/c.png",
+        "degraded/a.png",
+        "degraded/b.png",
+    ):
+        small.write_to_file(str(home / name))
+    torn = (home / "photo.jpg").read_bytes()
+    (home / "torn.jpg").write_bytes(torn[: len(torn) // 2])
+    (home / "nothing.jpg").touch()
+    (home / "letter.jpg").write_text("Dear reader")
+    pages = small.join(small.invert(), "vertical").copy()
+    pages.set_type(pyvips.GValue.gint_type, "page-height", small.height)
+    pages.tiffsave(str(home / "pages.tif"))
+    pages.gifsave(str(home / "moving.gif"))
+    (small.cast("float") / 255).tiffsave(str(home / "hdr.tif"))
+    pyvips.Image.black(40000, 40000).pngsave(str(home / "bomb.png"), bitdepth=1, compression=9)
+    shutil.copy(ROOT / "src" / "moceir" / "pretrained" / "tiny" / "config.json", home / "damaged_model")
+    (home / "damaged_model" / "model.safetensors").write_bytes(b"cut")
+    torch.save({"state_dict": _Runs()}, home / "dangerous.ckpt")
+    torch.save({"state_dict": {"weight": torch.ones(2)}}, home / "other.ckpt")
+    recipe = (ROOT / "recipes" / "tiny.yaml").read_text(encoding="utf-8")
+    (home / "tiny.yaml").write_text(recipe)
+    (home / "misspelt.yaml").write_text(recipe.replace("optimizer", "optimiser"))
+    (home / "broken.yaml").write_text("model: [tiny\n")
+    return home
+
+
+@pytest.mark.parametrize(("code", "command", "expected"), TRANSCRIPTS, ids=[command for _, command, _ in TRANSCRIPTS])
+def test_the_page_from_top_to_bottom(
+    home: Path, monkeypatch: pytest.MonkeyPatch, code: int, command: str, expected: str
+) -> None:
+    monkeypatch.chdir(home)
+    before = sorted(home.rglob("*"))
+    result = run(*shlex.split(command))
+    assert result.exit_code == code
+    shown = result.stderr + (f"moceir: {result.exception}" if isinstance(result.exception, MoceirError) else "")
+    wanted = ".*".join(map(re.escape, _one_line(expected).split("...")))
+    assert re.search(wanted, _one_line(shown)), shown
+    assert sorted(home.rglob("*")) == before
+
+
+def _one_line(text: str) -> str:
+    """Text without the frames around complaints about usage, and with single spaces."""
+    return " ".join(re.sub(r"[╭╮╰╯─│]", " ", text).split())
+
+
+def test_the_page_has_every_class_with_its_exit_code() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| .* \| (\d) \|$", PAGE, re.MULTILINE))
+    classes = {c for c in vars(moceir.errors).values() if isinstance(c, type) and issubclass(c, MoceirError)}
+    assert rows == {c.__name__: str(exit_code(c("..."))) for c in classes - {MoceirError}}
+    assert len(TRANSCRIPTS) > 40
