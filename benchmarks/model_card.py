@@ -1,94 +1,248 @@
-"""Measure a model folder for its card: benchmarks, every synthetic task, clean input, and the experts used.
+"""Measure a model folder for its card, and write the measured parts of the card.
 
-    python benchmarks/model_card.py MODEL --data TEST_SETS --photographs TRAINING_FOLDER
+    python benchmarks/model_card.py MODEL --data TEST_SETS --photographs TRAINING_FOLDER --limit 8
 
-Prints a Markdown table and writes the numbers into the folder's ``config.json`` under ``results``. The synthetic tasks
-use whole pictures of the validation split, which training never saw; the benchmarks are only reported.
+- weights: parameters, cost, and what the last training was.
+- tasks: every synthetic degradation and composite on whole pictures of the validation split, which training never saw.
+- failures: what fails, named by the script from those scores.
+- experts: who worked on those pictures.
+- time: processor time per megapixel.
+- sheets: for each task the example photograph with the smallest gain, and the one in the middle.
+- benchmarks: the test sets by the published protocol, beside the published rows. They are only reported.
+
+Each part goes between ``<!-- measured: NAME -->`` and ``<!-- end -->`` in the folder's ``README.md``; the rest of the
+card is written by people and stays. Numbers also go into the folder's ``config.json`` under ``results``. ``--part``
+measures some of them alone. One thread; about ten minutes for `tiny`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-from collections import Counter
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import pyvips
 import torch
+from card_text import (
+    CLEAN,
+    benchmark_lines,
+    expert_lines,
+    failure_lines,
+    median_gain,
+    smallest_gain,
+    task_lines,
+    weights_lines,
+)
+from pages import check_places, replace_tables
+from PIL import Image
+from routing_cost import timed
 
+from moceir import image_io
 from moceir.allocator import keep_freed_memory
-from moceir.data.mixtures import Source, ValidationPairs
-from moceir.data.photographs import Photographs, picture_files, split_by_name
-from moceir.degradations import CDD11, parse
-from moceir.evaluation import TestSet, benchmark_set, evaluate
-from moceir.recipe import Recipe
+from moceir.degradations import CDD11, DEGRADATIONS
+from moceir.evaluation import Evaluation, TestSet, benchmark_set, evaluate
+from moceir.evaluation.report import markdown_table
+from moceir.evaluation.sheet import Choice, picture_sheet
+from moceir.files import whole_file
+from moceir.insight.signatures import fingerprint
+from moceir.insight.validation import held_out_files
+from moceir.profiling import describe_machine, sample_picture
+from moceir.reports import ExpertUsage
 from moceir.restoration import Restorer
 from moceir.weights import CONFIG_FILE, read_description
 
+ROOT = Path(__file__).parents[1]
 BENCHMARKS = ("cbsd68-s15", "cbsd68-s25", "cbsd68-s50", "rain100l")
-SINGLE = ("noise:sigma=25", "rain", "haze", "blur", "low_light", "jpeg", "snow", "clean")
-TASKS = (*SINGLE, *(name for name in CDD11 if "_" in name))
+SINGLE = ("noise:sigma=25", *(name for name in DEGRADATIONS if name != "noise"))
+COMPOSITE = tuple(name for name in CDD11 if name not in DEGRADATIONS and CDD11[name] not in DEGRADATIONS)
+TIMED_SIZES = ((256, 256), (768, 512))
+WINDOW_PX = (200, 150)
+"""What a sheet shows of each picture, at full size: smaller pictures would hide noise, blur and artefacts."""
+CHOICES: dict[str, tuple[Choice, str]] = {
+    "failures": (smallest_gain, "the smallest gain"),
+    "typical": (median_gain, "the median gain"),
+}
+GROUPS = {"single": SINGLE, "composites": COMPOSITE}
+
+
+class Card:
+    """What the parts share; each method measures one part and gives its lines."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.folder: Path = arguments.model
+        self.description = read_description(self.folder)
+        self.restorer = Restorer.from_pretrained(self.folder, "cpu")
+        self.results: dict[str, Any] = {}
+
+    def weights(self) -> list[str]:
+        """Nothing to measure."""
+        return weights_lines(self.description, sum(p.numel() for p in self.restorer.model.parameters()))
+
+    def tasks(self) -> list[str]:
+        """Synthetic tasks on the validation split."""
+        self.results |= {name: summary(result) for name, result in self.synthetic.items()}
+        lead = (
+            f"{len(self.synthetic[CLEAN].scores)} whole pictures of the validation split, spread evenly over it, the "
+            f"same for each row; drawn parameters, seed {self.arguments.seed}."
+        )
+        return [lead, "", *task_lines(self.synthetic, self.description)]
+
+    def failures(self) -> list[str]:
+        """The same, in words."""
+        return failure_lines(self.synthetic, self.description)
+
+    def experts(self) -> list[str]:
+        """The same, by route."""
+        routes = {name: [score.experts for score in result.scores] for name, result in self.synthetic.items()}
+        config = self.restorer.model.config
+        self.results["experts"] = dict(ExpertUsage.of_routes(routes, config.experts).counts)
+        return expert_lines(self.synthetic, config)
+
+    def time(self) -> list[str]:
+        """Processor time of one thread."""
+        pictures = [sample_picture(*size) for size in TIMED_SIZES]
+        with torch.inference_mode():
+            seconds = timed([lambda picture=picture: self.restorer.restore(picture) for picture in pictures])
+        machine = describe_machine("cpu")
+        self.results["machine"] = machine
+        rows: list[list[str]] = []
+        for (width, height), value in zip(TIMED_SIZES, seconds, strict=True):
+            per_megapixel = value / (width * height / 1e6)
+            self.results[f"seconds_per_megapixel_{width}x{height}"] = per_megapixel
+            rows.append([f"{width}x{height}", f"{value:.2f}", f"{per_megapixel:.2f}"])
+        lead = (
+            f"Processor time on {machine['cpu']}, threads: {machine['threads']}, torch {machine['torch']}, "
+            f"{machine['precision']}, medians. Alone on the machine that is the time that passes; other work adds."
+        )
+        return [
+            lead,
+            "",
+            *markdown_table(("size", "seconds", "seconds per megapixel"), rows),
+            "",
+            "**Time on a GPU was not measured.**",
+        ]
+
+    def sheets(self) -> list[str]:
+        """Two choices of pictures, each on a sheet of single degradations and one of composites."""
+        files = [path for path, _ in image_io.find([self.arguments.show])]
+        width, height = WINDOW_PX
+        lines = [
+            f"The {len(files)} pictures of `examples/clean`, on which no weights were trained (the terms of the "
+            "validation pictures do not allow to show them here), degraded with drawn parameters, seed "
+            f"{self.arguments.seed}. The rule above each sheet chooses the pictures (clean ones, which cannot gain, by "
+            f"their PSNR). Shown is the middle {width}x{height} pixels at full size, in 256 colours; scores are of the "
+            "whole picture. File names are those of the example pairs; what was done here stands before them.",
+        ]
+        for group, tasks in GROUPS.items():
+            evaluated = [(test_set, self._evaluate(test_set)) for test_set in synthetic_sets(tasks, files)]
+            for name, (choose, rule) in CHOICES.items():
+                path = self.arguments.images / f"{self.folder.name}-{name}-{group}.png"
+                save_sheet(picture_sheet(self.restorer, evaluated, choose, WINDOW_PX), path)
+                link = Path(os.path.relpath(path.resolve(), self.folder.resolve())).as_posix()
+                lines += ["", f"{group.capitalize()}, of each the picture with {rule}:", ""]
+                lines.append(f"![{group}: degraded, restored and clean, the picture with {rule}]({link})")
+        return lines
+
+    def benchmarks(self) -> list[str]:
+        """Published test sets, whole."""
+        done = [self._evaluate(benchmark_set(name, self.arguments.data)) for name in BENCHMARKS]
+        self.results |= {result.benchmark: summary(result) for result in done}
+        return [f"Published protocol, whole sets, seed {self.arguments.seed}.", "", *benchmark_lines(done)]
+
+    @cached_property
+    def synthetic(self) -> dict[str, Evaluation]:
+        """All tasks on the validation split."""
+        held_out = held_out_files(self.description, self.arguments.photographs)[1]
+        sets = synthetic_sets((*SINGLE, *COMPOSITE), spread(held_out, self.arguments.limit))
+        return {test_set.name: self._evaluate(test_set) for test_set in sets}
+
+    def _evaluate(self, test_set: TestSet) -> Evaluation:
+        return evaluate(self.restorer, self.folder.name, test_set, seed=self.arguments.seed)
+
+
+PARTS: dict[str, Callable[[Card], list[str]]] = {
+    "weights": Card.weights,
+    "tasks": Card.tasks,
+    "failures": Card.failures,
+    "experts": Card.experts,
+    "time": Card.time,
+    "sheets": Card.sheets,
+    "benchmarks": Card.benchmarks,
+}
+NEEDS = {"photographs": ("tasks", "failures", "experts"), "data": ("benchmarks",)}
+"""What some parts must be given."""
+
+
+def spread(files: Sequence[Path], count: int) -> list[Path]:
+    """So many files, evenly spread over all: the middle one of each of ``count`` stretches."""
+    count = min(count, len(files))
+    return [files[(2 * i + 1) * len(files) // (2 * count)] for i in range(count)]
+
+
+def synthetic_sets(tasks: Iterable[str], files: Sequence[Path]) -> list[TestSet]:
+    """A test set of the same clean pictures for each task."""
+    return [TestSet(task, [(None, path) for path in files], task) for task in tasks]
+
+
+def summary(result: Evaluation) -> dict[str, Any]:
+    """What ``config.json`` keeps of a test set."""
+    content = result.to_json()
+    return {key: content[key] for key in ("images", "input_psnr_db", "psnr_db", "input_ssim", "ssim")}
+
+
+def save_sheet(sheet: Image.Image, path: Path) -> None:
+    """Write a PNG with 256 colours, chosen for this sheet: a third of the size, and 35 dB from the full colours."""
+    with whole_file(path) as part:
+        pyvips.Image.new_from_array(sheet).pngsave(str(part), palette=True, Q=100, dither=0.5, effort=10)
 
 
 def main() -> None:
-    """Run the measurements."""
+    """Measure, print, and put each part into the card as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds the test sets")
-    parser.add_argument("--photographs", type=Path, required=True, help="folder that the model was trained on")
-    parser.add_argument("--limit", type=int, default=16, help="pictures per synthetic task")
+    parser.add_argument("model", type=Path, help="model folder with a README.md")
+    parser.add_argument("--data", type=Path, help="folder that holds the test sets")
+    parser.add_argument("--photographs", type=Path, help="folder that the model was trained on")
+    parser.add_argument("--limit", type=int, default=8, help="pictures per synthetic task")
+    parser.add_argument("--show", type=Path, default=ROOT / "examples" / "clean", help="pictures for the sheets")
+    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images", help="where the sheets go")
+    parser.add_argument("--part", action="append", choices=PARTS, help="repeatable; all by default")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-
+    if arguments.limit < 1:
+        parser.error(f"--limit is {arguments.limit}; give a number of pictures from 1")
+    parts = arguments.part or list(PARTS)
+    for option, users in NEEDS.items():
+        if getattr(arguments, option) is None and set(users) & set(parts):
+            parser.error(f"--{option} is needed for {', '.join(users)}")
+    page: Path = arguments.model / "README.md"
+    check_places(page, parts)
+    torch.set_num_threads(1)
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(arguments.model)
-    description = read_description(arguments.model)
-    # The share that the model's own recipe set aside: any other would measure on pictures it was trained on.
-    share = Recipe.model_validate(description.training).validation.share
-    held_out = split_by_name(picture_files(arguments.photographs), share)[1]
-    sets = [benchmark_set(name, arguments.data) for name in BENCHMARKS]
-    sets += [TestSet(task, [(None, path) for path in held_out[: arguments.limit]], task) for task in TASKS]
-
-    results: dict[str, object] = {
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
-        "protocol": "published",
-        "seed": arguments.seed,
-    }
-    print("| test set | pictures | input PSNR | PSNR, dB | input SSIM | SSIM |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for test_set in sets:
-        done = evaluate(restorer, arguments.model.name, test_set, seed=arguments.seed)
-        row = {key: done.to_json()[key] for key in ("images", "input_psnr_db", "psnr_db", "input_ssim", "ssim")}
-        results[test_set.name] = row
-        print(f"| {test_set.name} | {' | '.join(cell(key, value) for key, value in row.items())} |", flush=True)
-    results["experts"] = expert_usage(restorer, held_out, arguments.limit, arguments.seed)
-    print(json.dumps(results["experts"], indent=1))
-
-    measured = description.model_copy(update={"results": results})
-    (arguments.model / CONFIG_FILE).write_text(measured.to_text(), encoding="utf-8")
+    card = Card(arguments)
+    weights = fingerprint(card.folder)[:8]
+    for name in parts:
+        began = time.process_time()
+        first, *others = PARTS[name](card)
+        lead = [f"Weights {weights}.", "", first] if first.startswith(("-", "|")) else [f"Weights {weights}. {first}"]
+        lines = [*lead, *others]
+        print(f"\n{name}, {time.process_time() - began:.0f} s of one core\n", *lines, sep="\n", flush=True)
+        replace_tables(page, name, lines)
+        write_results(card)
 
 
-def cell(key: str, value: float | None) -> str:
-    """One table cell; PSNR is null where input and clean picture are equal."""
-    if value is None:
-        return "equal"
-    digits = {"images": 0, "input_ssim": 4, "ssim": 4}.get(key, 2)
-    return f"{value:.{digits}f}"
-
-
-def expert_usage(restorer: Restorer, held_out: list[Path], limit: int, seed: int) -> dict[str, list[list[int]]]:
-    """How often each expert (columns) was chosen in each decoder block (rows, deep first), by task."""
-    usage: dict[str, list[list[int]]] = {}
-    config = restorer.model.config
-    for task in SINGLE:
-        source = Source(task, [(None, path) for path in held_out], parse(task))
-        pairs = ValidationPairs([source], Photographs(), patch_px=128, most=limit, seed=seed)
-        batch = torch.stack([pairs[i].degraded for i in range(len(pairs))])
-        with torch.inference_mode():
-            decisions = restorer.model.restore_with_routing(batch.to(restorer.device))[1]
-        counts = [Counter(decision.experts.flatten().tolist()) for decision in decisions]
-        usage[task] = [[count[e] for e in range(config.experts)] for count in counts]
-    return usage
+def write_results(card: Card) -> None:
+    """Keep the numbers beside the weights; those of parts that were not measured stay."""
+    measured = {"weights": fingerprint(card.folder), "protocol": "published", "seed": card.arguments.seed}
+    description = read_description(card.folder)
+    kept = description.results if description.results.get("weights") == measured["weights"] else {}
+    updated = description.model_copy(update={"results": kept | measured | card.results})
+    with whole_file(card.folder / CONFIG_FILE) as part:
+        part.write_text(updated.to_text(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,17 +16,16 @@
 from __future__ import annotations
 
 import argparse
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from pages import check_places, replace_tables
 from routing_cost import BENCHMARKS, cost_tables, curve_table, draw_curves, measure_curve
 from routing_tasks import PATCH_PX, forced_table, information_tables, signature_tables
 
 from moceir.allocator import keep_freed_memory
-from moceir.files import whole_file
 from moceir.insight.figures import save_figure
 from moceir.insight.learning import Amount, make_signatures
 from moceir.insight.signatures import SIGNATURES_FILE, fingerprint
@@ -90,22 +89,6 @@ NEEDS = {"photographs": ("signatures", "information", "forced"), "data": ("curve
 """What some parts must be given."""
 
 
-def replace_tables(path: Path, name: str, lines: list[str]) -> None:
-    """Put a part between its marks.
-
-    Raises:
-        SystemExit: If the file has no such marks.
-    """
-    text = path.read_text(encoding="utf-8")
-    marks = re.compile(rf"(<!-- measured: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-    body = "\n".join(lines) + "\n"
-    text, found = marks.subn(lambda match: f"{match[1]}{body}{match[2]}", text)
-    if not found:
-        raise SystemExit(f"{path} has no place for '{name}'; expected <!-- measured: {name} --> and <!-- end -->")
-    with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
     """Measure, print, and put the tables into the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -122,6 +105,8 @@ def main() -> None:
     for option, users in NEEDS.items():
         if getattr(arguments, option) is None and set(users) & set(parts):
             parser.error(f"--{option} is needed for {', '.join(users)}")
+    if arguments.write:
+        check_places(arguments.write, parts)
     torch.set_num_threads(1)
     keep_freed_memory()
     study = Study(arguments)

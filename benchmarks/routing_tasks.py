@@ -177,7 +177,7 @@ def information_tables(network: MoCEIR, files: Sequence[Path], tasks: Sequence[s
         "",
         "Share of the pictures that went to experts 0, 1, ... (cheapest first), in %:",
         "",
-        *markdown_table(("", *block_names(block_levels(network.config))), _usage_rows(usage)),
+        *markdown_table(("", *block_names(block_levels(network.config))), usage_rows(usage)),
     ]
 
 
@@ -201,7 +201,8 @@ def _reading(found: dict[str, Information], drawn: dict[str, list[float]], known
     )
 
 
-def _usage_rows(usage: ExpertUsage) -> list[list[str]]:
+def usage_rows(usage: ExpertUsage) -> list[list[str]]:
+    """By group and block: the shares of experts 0, 1, ... in percent, ``3 / 3 / 0 / 95``."""
     return [
         [task, *(" / ".join(f"{100 * share:.0f}" for share in block) for block in usage.shares(task))]
         for task in usage.counts

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from pages import replace_tables
 from PIL import Image
 from routing_cost import EFFORTS, Curve, Point, as_tensor, cost_tables, draw_curves, forced_routes, score
-from routing_study import FIGURE, PARTS, main, replace_tables
+from routing_study import FIGURE, PARTS, main
 from routing_tasks import (
     WHOLE,
     Information,

@@ -70,7 +70,7 @@ def to_markdown(results: Sequence[Evaluation]) -> str:
         ),
     ]
     for table in tables_for(result.benchmark for result in results):
-        lines += ["", *_beside_published(table, results)]
+        lines += ["", *beside_published(table, results)]
     shares = [[sum(column) / len(column) for column in zip(*r.expert_shares(), strict=True)] for r in results]
     lines += [
         "",
@@ -87,8 +87,13 @@ def to_markdown(results: Sequence[Evaluation]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _beside_published(table: PublishedTable, results: Sequence[Evaluation]) -> list[str]:
-    """The columns of a published table that were measured, and the mean if all were."""
+def beside_published(table: PublishedTable, results: Sequence[Evaluation]) -> list[str]:
+    """The columns of a published table that were measured, and the mean if all were, as lines of Markdown.
+
+    Args:
+        table: With `REFERENCE` among its rows.
+        results: Of one model by one protocol; those of other benchmarks are left out.
+    """
     measured = {result.benchmark: result for result in results}
     columns = [name for name in table.benchmarks if name in measured]
     ours = [Score(measured[name].mean("psnr_db"), measured[name].mean("ssim")) for name in columns]

@@ -100,6 +100,11 @@ class ImageScore:
     experts: Route
     lpips: float | None = None
 
+    @property
+    def gain_db(self) -> float:
+        """How much nearer to the clean picture restoring brought it, in dB; minus infinity if it was clean already."""
+        return self.psnr_db - self.input_psnr_db if math.isfinite(self.input_psnr_db) else -math.inf
+
     def to_row(self) -> dict[str, Any]:
         """The fields in order for JSON and CSV; what is not finite becomes None, what was not measured is left out."""
         fields = {name: _finite(value) for name, value in asdict(self).items()}
@@ -136,7 +141,7 @@ class Evaluation:
     scores: list[ImageScore]
 
     def mean(self, measure: str) -> float:
-        """Average of a measure (a field of `ImageScore`) over the pictures for which it is defined; else NaN."""
+        """Average of a measure (an attribute of `ImageScore`) over the pictures for which it is defined; else NaN."""
         values = (getattr(score, measure) for score in self.scores)
         known = [value for value in values if value is not None and math.isfinite(value)]
         return sum(known) / len(known) if known else math.nan

@@ -1,14 +1,15 @@
-"""The worst pictures of an evaluation side by side: degraded, restored, clean."""
+"""Pictures of an evaluation side by side: degraded, restored, clean."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moceir.evaluation.scoring import Evaluation, ImageScore, Pair, Pixels, TestSet
+from moceir.evaluation.scoring import Evaluation, ImageScore, Pixels, TestSet
 from moceir.restoration import Restorer
 
 if TYPE_CHECKING:
@@ -19,25 +20,55 @@ CELL_PX = 400
 """Pictures wider than this are scaled down to it; narrower ones get their own size and at least half this column."""
 
 
+Choice = Callable[[Sequence[ImageScore]], Sequence[int]]
+"""Which pictures of a test set are shown: their places, in the order of the rows."""
+
+
 def worst_sheet(restorer: Restorer, evaluated: list[tuple[TestSet, Evaluation]], count: int) -> Image.Image:
     """Draw the pictures of lowest PSNR, those of each test set below each other, worst first.
-
-    They are read, degraded and restored anew, which gives what was scored: a picture depends on seed and name alone.
 
     Args:
         restorer: What was evaluated.
         evaluated: Test sets with their outcomes.
         count: How many pictures of each set, from 1.
     """
+    return picture_sheet(restorer, evaluated, lambda s: sorted(range(len(s)), key=lambda i: s[i].psnr_db)[:count])
+
+
+def picture_sheet(
+    restorer: Restorer,
+    evaluated: list[tuple[TestSet, Evaluation]],
+    choose: Choice,
+    window: tuple[int, int] | None = None,
+) -> Image.Image:
+    """Draw chosen pictures of each test set below each other: degraded, restored, clean.
+
+    They are read, degraded and restored anew, which gives what was scored: a picture depends on seed and name alone.
+
+    Args:
+        restorer: What was evaluated.
+        evaluated: Test sets with their outcomes.
+        choose: Which pictures.
+        window: Show of each picture the middle of this width and height in pixels at most, and not all of it.
+    """
     rows: list[Image.Image] = []
     for test_set, result in evaluated:
-        order = sorted(range(len(result.scores)), key=lambda i, scores=result.scores: scores[i].psnr_db)[:count]
-        worst = replace(test_set, files=[test_set.files[i] for i in order])
-        pairs = worst.pairs(result.protocol, result.seed, None)
-        for index, pair in zip(order, pairs, strict=True):
-            title = f"{result.benchmark}: {pair.name}"
-            rows.append(_row(title, restorer.restore(pair.degraded), pair, result.scores[index]))
+        places = choose(result.scores)
+        chosen = replace(test_set, files=[test_set.files[i] for i in places])
+        pairs = chosen.pairs(result.protocol, result.seed, None)
+        for index, pair in zip(places, pairs, strict=True):
+            score = result.scores[index]
+            gain = f", {score.gain_db:+.2f} dB" if math.isfinite(score.gain_db) else ""
+            cells = [pair.degraded, restorer.restore(pair.degraded), pair.clean]
+            if window:
+                cells = [_middle(pixels, *window) for pixels in cells]
+            rows.append(_row(f"{result.benchmark}: {pair.name}{gain}", cells, score))
     return stack_rows(rows)
+
+
+def _middle(pixels: Pixels, width: int, height: int) -> Pixels:
+    top, left = max(0, (pixels.shape[0] - height) // 2), max(0, (pixels.shape[1] - width) // 2)
+    return pixels[top : top + height, left : left + width]
 
 
 def stack_rows(rows: list[Image.Image]) -> Image.Image:
@@ -52,22 +83,22 @@ def stack_rows(rows: list[Image.Image]) -> Image.Image:
     return sheet
 
 
-def _row(title: str, restored: Pixels, pair: Pair, score: ImageScore) -> Image.Image:
+def _row(title: str, pictures: Sequence[Pixels], score: ImageScore) -> Image.Image:
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - an extra, needed for sheets alone
 
-    cells = (
-        (f"input: {_scores(score.input_psnr_db, score.input_ssim)}", pair.degraded),
-        (f"restored: {_scores(score.psnr_db, score.ssim)}", restored),
-        ("clean", pair.clean),
+    labels = (
+        f"input: {_scores(score.input_psnr_db, score.input_ssim)}",
+        f"restored: {_scores(score.psnr_db, score.ssim)}",
+        "clean",
     )
-    height, width = pair.clean.shape[:2]
+    height, width = pictures[0].shape[:2]
     scale = min(1, CELL_PX / width)
     shown = (max(1, round(width * scale)), max(1, round(height * scale)))
     column = max(shown[0], CELL_PX // 2) + MARGIN_PX
-    row = Image.new("RGB", (len(cells) * column + MARGIN_PX, TITLE_PX + LABEL_PX + shown[1] + MARGIN_PX), "white")
+    row = Image.new("RGB", (len(labels) * column + MARGIN_PX, TITLE_PX + LABEL_PX + shown[1] + MARGIN_PX), "white")
     draw = ImageDraw.Draw(row)
     draw.text((MARGIN_PX, 6), title, fill="black", font=ImageFont.load_default(16))
-    for i, (label, pixels) in enumerate(cells):
+    for i, (label, pixels) in enumerate(zip(labels, pictures, strict=True)):
         left = MARGIN_PX + i * column
         draw.text((left, TITLE_PX + 2), label, fill="black", font=ImageFont.load_default(14))
         picture = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
@@ -77,4 +108,6 @@ def _row(title: str, restored: Pixels, pair: Pair, score: ImageScore) -> Image.I
 
 def _scores(psnr_db: float, ssim: float) -> str:
     """``28.31 dB, SSIM 0.871``; SSIM is left out where it is not defined."""
+    if math.isinf(psnr_db):
+        return "equal to clean"
     return f"{psnr_db:.2f} dB" + ("" if math.isnan(ssim) else f", SSIM {ssim:.3f}")

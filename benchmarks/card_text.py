@@ -1,0 +1,169 @@
+"""What a model card says of measured scores, as lines of Markdown: parts of ``model_card.py``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from routing_tasks import usage_rows
+
+from moceir.config import ModelConfig
+from moceir.degradations import CDD11, parse
+from moceir.evaluation import PUBLISHED, Evaluation
+from moceir.evaluation.published import REFERENCE
+from moceir.evaluation.report import beside_published, markdown_table
+from moceir.evaluation.scoring import ImageScore
+from moceir.models.cost import network_cost
+from moceir.reports import ExpertUsage, block_levels, block_names
+from moceir.weights import ModelFile
+
+HARDLY_DB = 0.5
+"""A mean gain below this is called a failure."""
+CLEAN = "clean"
+SCORES = ("pictures", "input PSNR", "PSNR, dB", "gain, dB", "smallest and largest", "input SSIM", "SSIM")
+
+
+def order_by_gain(scores: Sequence[ImageScore]) -> list[int]:
+    """Places of the pictures from the smallest gain to the largest; by PSNR where the input was clean already."""
+    return sorted(range(len(scores)), key=lambda i: (scores[i].gain_db, scores[i].psnr_db))
+
+
+def smallest_gain(scores: Sequence[ImageScore]) -> list[int]:
+    """The picture that gained least."""
+    return order_by_gain(scores)[:1]
+
+
+def median_gain(scores: Sequence[ImageScore]) -> list[int]:
+    """The picture in the middle; of an even number the lower one."""
+    return [order_by_gain(scores)[(len(scores) - 1) // 2]]
+
+
+def trained_on(task: str, description: ModelFile) -> bool:
+    """Whether the recipe has a task of these degradations, whatever their parameters."""
+    tasks: Mapping[str, float] = description.training.get("tasks", {})
+    return parse(task).names in {parse(name).names for name, weight in tasks.items() if weight}
+
+
+def weights_lines(description: ModelFile, parameters: int) -> list[str]:
+    """Size, cost and origin."""
+    cost = network_cost(description.model, 224, 224)
+    low, high = (cost.macs(route) / 1e9 for route in (cost.cheapest, cost.dearest))
+    tasks: Mapping[str, float] = description.training.get("tasks", {})
+    total = sum(tasks.values())
+    shares = ", ".join(f"{task} {share / total:.1%}" for task, share in tasks.items() if share) or "not known"
+    return [
+        f"{parameters:,} parameters; {low:.1f} to {high:.1f} GMACs at 224x224, by route. The last training, from "
+        "`config.json`:",
+        "",
+        *(f"- {key}: {value}" for key, value in description.provenance.items()),
+        f"- shares of the samples: {shares}",
+    ]
+
+
+def benchmark_lines(results: Sequence[Evaluation]) -> list[str]:
+    """Test sets, and the published rows for three tasks."""
+    rows = [[result.benchmark, *score_cells(result)] for result in results]
+    return [
+        *markdown_table(("test set", *SCORES), rows),
+        "",
+        *beside_published(PUBLISHED["aio3"], results),
+    ]
+
+
+def task_lines(results: Mapping[str, Evaluation], description: ModelFile) -> list[str]:
+    """Single degradations; and the eleven of CDD-11 beside what the reference reaches on its pictures."""
+    composites = {name: results.get(name) or results[CDD11[name]] for name in CDD11}
+    published = dict(zip(CDD11, PUBLISHED["cdd11"].rows[REFERENCE], strict=True))
+    trained = {True: "yes", False: "no"}
+    return [
+        *markdown_table(
+            ("degradation", "trained on", *SCORES),
+            [
+                [name, trained[trained_on(name, description)], *score_cells(result)]
+                for name, result in results.items()
+                if name not in CDD11 or CDD11[name] == name
+            ],
+        ),
+        "",
+        "The eleven of CDD-11, synthesised here from the same pictures (those of one degradation stand above too). The "
+        f"last column is what {REFERENCE} reaches on CDD-11's own pictures, as published: a scale, not a comparison.",
+        "",
+        *markdown_table(
+            ("composite", "trained on", *SCORES, f"{REFERENCE} on CDD-11"),
+            [
+                [name, trained[trained_on(name, description)], *score_cells(result), f"{published[name].psnr_db:.2f}"]
+                for name, result in composites.items()
+            ],
+        ),
+    ]
+
+
+def score_cells(result: Evaluation) -> list[str]:
+    """One row of a table of scores; what is not defined is a dash."""
+    gains = [score.gain_db for score in result.scores if math.isfinite(score.gain_db)]
+    done = len(result.scores)
+    return [
+        str(done) if done == result.available else f"{done} of {result.available}",
+        _number(result.mean("input_psnr_db"), ".2f"),
+        _number(result.mean("psnr_db"), ".2f"),
+        _number(result.mean("gain_db"), "+.2f"),
+        f"{min(gains):+.2f}, {max(gains):+.2f}" if gains else "-",
+        _number(result.mean("input_ssim"), ".4f"),
+        _number(result.mean("ssim"), ".4f"),
+    ]
+
+
+def failure_lines(results: Mapping[str, Evaluation], description: ModelFile) -> list[str]:
+    """What fails, in words, from the scores."""
+    gains = {name: result.mean("gain_db") for name, result in results.items() if name != CLEAN}
+    unseen = [name for name in results if not trained_on(name, description)]
+    lines = [
+        _named("Made worse on average", gains, lambda gain: gain < 0),
+        _named(f"Hardly better on average (below {HARDLY_DB} dB)", gains, lambda gain: 0 <= gain < HARDLY_DB),
+        f"- **Not trained on**: {', '.join(unseen) or 'none of the tasks measured'}.",
+        _single_pictures(results),
+    ]
+    if CLEAN in results:
+        worst = min(results[CLEAN].scores, key=lambda score: score.psnr_db)
+        mean = results[CLEAN].mean("psnr_db")
+        lines.append(
+            f"- **Clean pictures are changed**: they come back at {_number(mean, '.2f')} dB in the mean, the worst one "
+            f"at {_number(worst.psnr_db, '.2f')} dB ({worst.image})."
+        )
+    return lines
+
+
+def _named(title: str, gains: Mapping[str, float], fails: Callable[[float], bool]) -> str:
+    failed = sorted((gain, name) for name, gain in gains.items() if fails(gain))
+    return f"- **{title}**: {', '.join(f'{name} ({gain:+.2f} dB)' for gain, name in failed) or 'no task'}."
+
+
+def _single_pictures(results: Mapping[str, Evaluation]) -> str:
+    found: list[str] = []
+    for name, result in results.items():
+        worse = [score for score in result.scores if -math.inf < score.gain_db < 0]
+        if worse:
+            least = min(worse, key=lambda score: score.gain_db)
+            count = f"{name} {len(worse)} of {len(result.scores)}"
+            found.append(f"{count} ({least.image} {least.gain_db:+.2f} dB)")
+    return f"- **Single pictures made worse**, with the one that lost most: {', '.join(found) or 'none'}."
+
+
+def expert_lines(results: Mapping[str, Evaluation], config: ModelConfig) -> list[str]:
+    """Shares of the pictures by expert and block, and what their routes cost."""
+    routes = {name: [score.experts for score in result.scores] for name, result in results.items()}
+    usage = ExpertUsage.of_routes(routes, config.experts)
+    costs = [f"{result.mean('gmacs'):.2f}" for result in results.values()]
+    rows = [[*row, cost] for row, cost in zip(usage_rows(usage), costs, strict=True)]
+    names = block_names(block_levels(config))
+    dead = ", ".join(f"expert {expert} of {names[block]}" for block, expert in usage.dead())
+    return [
+        f"Share of the pictures that went to experts 0, 1, ... (cheapest first), in %, and the mean cost. Taken by no "
+        f"picture: {dead or 'none'}.",
+        "",
+        *markdown_table(("", *names, "GMACs per picture"), rows),
+    ]
+
+
+def _number(value: float, form: str) -> str:
+    return f"{value:{form}}" if math.isfinite(value) else "-"
