@@ -57,12 +57,17 @@ class LossConfig(StrictModel):
 
 
 class AugmentConfig(StrictModel):
-    """Geometric variety of the clean patches (flips and quarter turns are always on)."""
+    """Variety of the clean patches (flips and quarter turns are always on)."""
 
     smallest_scale: float = Field(default=0.5, gt=0, le=1)
     """Patches may be downscaled by up to this factor; it shows objects at other sizes and sheds JPEG artefacts."""
     scale_chance: float = Field(default=0.5, ge=0, le=1)
     """How often a patch is downscaled at all."""
+    darkest: float = Field(default=0.1, gt=0, le=1)
+    """Patches may be dimmed to this share of their light, as scenes at dusk and by night are: a network that knows dark
+    pictures only from the degradation low light brightens them all."""
+    dark_chance: float = Field(default=0.0, ge=0, le=1)
+    """How often a patch is dimmed at all; never where the degradation holds low light."""
 
 
 class ValidationConfig(StrictModel):

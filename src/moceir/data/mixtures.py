@@ -21,7 +21,18 @@ from torch.utils.data import Dataset
 from moceir.data.layouts import find_data_set, find_pairs
 from moceir.data.pairs import pair_folders
 from moceir.data.photographs import Photographs, picture_files, split_by_name
-from moceir.data.synthesis import Augment, Crop, Sample, centre_crop, cut, random_crop, sample_generator, to_8_bit
+from moceir.data.synthesis import (
+    Augment,
+    Crop,
+    Sample,
+    centre_crop,
+    cut,
+    dimmed,
+    random_crop,
+    random_light,
+    sample_generator,
+    to_8_bit,
+)
 from moceir.degradations import Spec, degrade, parse
 from moceir.errors import ConfigError, DataError
 
@@ -149,7 +160,7 @@ class MixedPairs(Dataset[Sample]):
     Args:
         sources: Where the pictures come from.
         photographs: What reads and keeps them.
-        augment: How patches of photographs to be degraded may be downscaled.
+        augment: How patches of photographs to be degraded may be downscaled and dimmed.
         by: ``weight`` draws a source for each sample and a file in it; ``repeat`` goes through all files, each as often
             as the share of its source says, in another order in each epoch.
         patch_px: Side of the patches.
@@ -215,7 +226,9 @@ class MixedPairs(Dataset[Sample]):
         degraded, clean = _read(self.photographs, source.files[file])
         augment = None if source.degrade is None else self.augment
         crop = random_crop(clean.shape[-2], clean.shape[-1], self.patch_px, augment, generator)
-        return _cut(degraded, clean, crop, self.patch_px, source.degrade, generator, task)
+        lit = source.degrade is None or "low_light" in source.degrade.names  # and to be restored to full light
+        light = 1.0 if lit else random_light(self.augment, generator)
+        return _cut(degraded, clean, crop, self.patch_px, source.degrade, generator, task, light)
 
     def _at(self, epoch: int, place: int) -> tuple[int, int]:
         """Source and file at a place of an epoch's order."""
@@ -288,9 +301,10 @@ def _cut(
     spec: Spec | None,
     generator: torch.Generator,
     task: int,
+    light: float = 1.0,
 ) -> Sample:
-    """Cut the clean patch, and cut or make the degraded one."""
-    clean = to_8_bit(cut(clean, crop, patch_px))
+    """Cut the clean patch, dim it, and cut or make the degraded one."""
+    clean = to_8_bit(dimmed(cut(clean, crop, patch_px), light))
     if degraded is not None:
         patch = cut(degraded, crop, patch_px)
     else:

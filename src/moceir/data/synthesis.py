@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from moceir.degradations.base import linear_to_srgb, srgb_to_linear
+
 
 class Sample(NamedTuple):
     """One pair, or a batch of them once collated.
@@ -48,6 +50,16 @@ class Augment(Protocol):
         """How often a patch is downscaled at all, 0 to 1."""
         ...
 
+    @property
+    def darkest(self) -> float:
+        """Share of the light that the most dimmed patch keeps, above 0 and up to 1."""
+        ...
+
+    @property
+    def dark_chance(self) -> float:
+        """How often a patch is dimmed at all, 0 to 1."""
+        ...
+
 
 class Crop(NamedTuple):
     """A square of a picture, and which of the eight ways to turn and mirror it."""
@@ -79,6 +91,19 @@ def random_crop(height: int, width: int, patch_px: int, augment: Augment | None,
     top = int(torch.randint(height - side + 1, (), generator=generator))
     left = int(torch.randint(width - side + 1, (), generator=generator))
     return Crop(top, left, side, int(draws[2] * 8))
+
+
+def random_light(augment: Augment, generator: torch.Generator) -> float:
+    """Draw the share of its light that a patch keeps, small shares as often as large ones; mostly 1."""
+    if not augment.dark_chance:  # draws nothing, so that the samples are those of a recipe that knows no dimming
+        return 1.0
+    draws = torch.rand(2, generator=generator)
+    return augment.darkest ** float(draws[1]) if draws[0] < augment.dark_chance else 1.0
+
+
+def dimmed(patch: Tensor, light: float) -> Tensor:
+    """A picture in [0, 1] with that share of its light, as a darker scene and not as an exposure with noise."""
+    return patch if light == 1 else linear_to_srgb(light * srgb_to_linear(patch))
 
 
 def centre_crop(height: int, width: int, patch_px: int) -> Crop:
