@@ -70,6 +70,19 @@ def test_samples_depend_on_seed_and_number_alone(sources: list[Source], by: str)
     assert not torch.equal(some[17].clean, mixed(sources, by=by, seed=1)[17].clean)
 
 
+def test_low_light_is_restored_to_full_light(sources: list[Source]) -> None:
+    augment = AugmentConfig(darkest=0.1, dark_chance=1.0)
+    for text, dims in (("noise:sigma=5", True), ("low_light", False), ("low_rain", False)):
+        source = replace(sources[0], degrade=parse(text))
+        plain, dim = (
+            MixedPairs([source], Photographs(), choice, by="weight", patch_px=16, first=0, count=8, seed=0)
+            for choice in (AugmentConfig(), augment)
+        )
+        pairs = [(a.clean, b.clean) for a, b in zip(plain, dim, strict=True)]
+        assert all((b <= a).all() for a, b in pairs)
+        assert any(not torch.equal(a, b) for a, b in pairs) == dims
+
+
 @pytest.mark.parametrize("by", ["weight", "repeat"])
 def test_loader_processes_change_nothing(sources: list[Source], by: str) -> None:
     batches = [next(iter(DataLoader(mixed(sources, by=by), batch_size=6, num_workers=n))) for n in (0, 2)]

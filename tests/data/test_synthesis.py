@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from moceir.data.synthesis import centre_crop, cut, random_crop, sample_generator, to_8_bit
+from moceir.data.synthesis import centre_crop, cut, dimmed, random_crop, random_light, sample_generator, to_8_bit
 from moceir.recipe import AugmentConfig
 
 
@@ -31,6 +31,25 @@ def test_only_augmentation_scales() -> None:
     assert 16 <= min(sides) < 18
     assert 30 < max(sides) <= 32
     assert 70 < sides.count(16) < 140
+
+
+def test_some_patches_are_dimmed() -> None:
+    augment = AugmentConfig(darkest=0.1, dark_chance=0.5)
+    shares = [random_light(augment, sample_generator("light", n)) for n in range(400)]
+    assert 150 < shares.count(1.0) < 250
+    assert 0.1 <= min(shares) < 0.12
+    # As often below the geometric middle as above it.
+    assert 70 < sum(share < 0.1**0.5 for share in shares) < 130
+    generator = sample_generator("none")
+    assert random_light(AugmentConfig(), generator) == 1
+    assert torch.equal(torch.rand(3, generator=generator), torch.rand(3, generator=sample_generator("none")))
+
+
+def test_dimming_takes_light_and_not_levels() -> None:
+    patch = torch.tensor([0.0, 0.5, 1.0]).expand(3, 1, 3)
+    assert dimmed(patch, 1.0) is patch
+    # Half of the light of white is the sRGB value 0.735 (IEC 61966-2-1).
+    torch.testing.assert_close(dimmed(patch, 0.5)[0, 0], torch.tensor([0.0, 0.3608, 0.7354]), atol=2e-4, rtol=0)
 
 
 def test_photographs_smaller_than_the_patch_are_enlarged() -> None:
