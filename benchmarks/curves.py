@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -46,14 +47,14 @@ def draw(runs: dict[str, dict[str, Curve]], label: str) -> Figure:
     names = list(dict.fromkeys(name for curves in runs.values() for name in curves))
     rows = -(-len(names) // COLUMNS)
     figure = Figure(figsize=(3.2 * COLUMNS, 2.2 * rows), layout="constrained")
-    axes = figure.subplots(rows, COLUMNS, squeeze=False).flat
+    axes: list[Any] = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
     for name, panel in zip(names, axes, strict=False):
         for (run, curves), colour in zip(runs.items(), GROUP_COLOURS, strict=False):
             if name in curves:
                 panel.plot(*zip(*curves[name], strict=True), color=colour, marker=".", label=run)
         panel.set_title(name, fontsize=10)
         panel.grid(alpha=0.3)
-    for panel in list(axes)[len(names) :]:
+    for panel in axes[len(names) :]:
         panel.axis("off")
     figure.supxlabel("training steps")
     figure.supylabel(label)

@@ -24,8 +24,10 @@ def run(tmp_path: Path) -> Path:
 def test_curves_are_those_of_the_log(run: Path) -> None:
     curves = read_curves(run)
     assert curves == {"mean": [(10, 20.0), (20, 21.5)], "rain": [(10, 21.0), (20, 22.5)]}
-    panels = {panel.get_title(): panel.lines for panel in draw({"a": curves, "b": {"mean": [(1, 2.0)]}}, "dB").axes}
+    axes = draw({"a": curves, "b": {"mean": [(1, 2.0)]}}, "dB").axes
+    panels = {panel.get_title(): panel.lines for panel in axes}
     assert [len(panels[name]) for name in ("mean", "rain", "")] == [2, 1, 0]
+    assert [panel.axison for panel in axes] == [True, True, False, False]
     assert panels["rain"][0].get_xydata().tolist() == [[10, 21], [20, 22.5]]
 
 
