@@ -102,6 +102,8 @@ def trained(**changes: object) -> ModelFile:
 
 def test_tasks_and_pictures_are_those_of_the_training(tmp_path: Path) -> None:
     assert single_tasks(trained()) == ("noise:sigma=25", "blur")
+    several = {"jpeg": 1.0, "jpeg:quality=10": 1.0, "blur:kind=motion": 1.0, "noise": 1.0}
+    assert single_tasks(trained(tasks=several)) == ("jpeg", "blur:kind=motion", "noise")
     assert single_tasks(ModelFile(model=preset("nano"))) == TASKS
     folder = write_photographs(tmp_path, 5)
     training, validation = held_out_files(trained(), folder)

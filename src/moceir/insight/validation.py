@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -38,10 +39,15 @@ class Sighting(NamedTuple):
 
 
 def single_tasks(description: ModelFile) -> tuple[str, ...]:
-    """The single degradations that a model was trained on; composites are left out."""
+    """The single degradations that a model was trained on; composites are left out.
+
+    One that was given with several parameters, as ``jpeg`` and ``jpeg:quality=10``, counts once, with any.
+    """
     trained = Recipe.model_validate(description.training).tasks if description.training else {}
-    singles = [task for task, weight in trained.items() if weight and isinstance(parse(task), DegradationSpec)]
-    return tuple(singles) or TASKS
+    specs = [(task, parse(task)) for task, weight in trained.items() if weight]
+    singles = [(task, spec.name) for task, spec in specs if isinstance(spec, DegradationSpec)]
+    often = Counter(name for _, name in singles)
+    return tuple(dict.fromkeys(name if often[name] > 1 else task for task, name in singles)) or TASKS
 
 
 def held_out_files(description: ModelFile, photographs: Path) -> tuple[list[Path], list[Path]]:
