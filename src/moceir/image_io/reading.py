@@ -67,10 +67,10 @@ def decode(data: bytes, name: str, limits: Limits = _ANY_LIMITS) -> Picture:
         MissingExtraError: As `read`.
     """
     limits.check_bytes(name, len(data))
-    if not data:
-        raise ImageError(f"{name} is empty; expected a whole {WANTED} file")
     if name.lower().endswith(".bmp"):
         return _decode_bmp(data, name, limits)
+    if not data:
+        raise ImageError(f"{name} is empty; expected a whole {WANTED} file")
     try:
         image, notes = _open(data)
         _check_kind(name, image)

@@ -45,7 +45,10 @@ def write(path: Path, picture: Picture, *, quality: int = DEFAULT_QUALITY, strip
     if kind is None:
         msg = f"cannot write {path}: unknown suffix '{path.suffix}'; use one of {', '.join(WRITABLE_SUFFIXES)}"
         raise OutputError(msg)
-    data = encode(picture, kind, quality=quality, strip=strip)
+    try:
+        data = encode(picture, kind, quality=quality, strip=strip)
+    except OutputError as error:
+        raise OutputError(f"{path}: {error}") from error
     with whole_file(path) as part:
         part.write_bytes(data)
 
