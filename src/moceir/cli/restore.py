@@ -315,7 +315,7 @@ def _by_shot(restorer: Restorer, jobs: list[Job], limits: Limits) -> dict[Path, 
     with bar("looking for shots", len(jobs)) as advance:
         restorers, shots = routes_by_shot(restorer, jobs, limits, advance)
     starts = ", ".join(shot[0].name for shot in shots[:5]) + (" ..." if len(shots) > 5 else "")
-    echo(f"{len(restorers)} frames; shots begin with {starts or 'none'} ({len(shots)} in all)", err=True)
+    echo(f"{len(restorers)} frames in {len(shots)} shots, which begin with {starts or 'none'}", err=True)
     return restorers
 
 
