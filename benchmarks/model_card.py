@@ -12,7 +12,7 @@
 
 Each part goes between ``<!-- measured: NAME -->`` and ``<!-- end -->`` in the folder's ``README.md``; the rest of the
 card is written by people and stays. Numbers also go into the folder's ``config.json`` under ``results``. ``--part``
-measures some of them alone. One thread; about ten minutes for `tiny`.
+measures some of them alone. One thread; under 20 minutes for `tiny`.
 """
 
 from __future__ import annotations
