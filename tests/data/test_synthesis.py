@@ -45,11 +45,15 @@ def test_some_patches_are_dimmed() -> None:
     assert torch.equal(torch.rand(3, generator=generator), torch.rand(3, generator=sample_generator("none")))
 
 
-def test_dimming_takes_light_and_not_levels() -> None:
-    patch = torch.tensor([0.0, 0.5, 1.0]).expand(3, 1, 3)
+def test_dimming_takes_light_from_all_but_the_brightest() -> None:
+    # A fifth of the light of white is the sRGB value 0.4845, a tenth 0.3492 (IEC 61966-2-1).
+    patch = torch.tensor([0.0, 0.4845, 1.0]).expand(3, 1, 3)
     assert dimmed(patch, 1.0) is patch
-    # Half of the light of white is the sRGB value 0.735 (IEC 61966-2-1).
-    torch.testing.assert_close(dimmed(patch, 0.5)[0, 0], torch.tensor([0.0, 0.3608, 0.7354]), atol=2e-4, rtol=0)
+    torch.testing.assert_close(dimmed(patch, 0.5)[0, 0], torch.tensor([0.0, 0.3492, 1.0]), atol=2e-4, rtol=0)
+    # The same below a brightest of 0.7354, which has half of the light of white: 0.3492 has a fifth of that.
+    darker = torch.tensor([0.3492, 0.7354]).expand(3, 1, 2)
+    torch.testing.assert_close(dimmed(darker, 0.5)[0, 0], torch.tensor([0.2478, 0.7354]), atol=2e-4, rtol=0)
+    assert torch.equal(dimmed(torch.zeros(3, 2, 2), 0.1), torch.zeros(3, 2, 2))
 
 
 def test_photographs_smaller_than_the_patch_are_enlarged() -> None:

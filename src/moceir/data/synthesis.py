@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import NamedTuple, Protocol
 
 import torch
@@ -10,6 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moceir.degradations.base import linear_to_srgb, srgb_to_linear
+
+MIDDLE_GREY = 0.2
+"""Light of a medium grey, as a share of white: about what photographers' grey cards reflect."""
 
 
 class Sample(NamedTuple):
@@ -52,7 +56,7 @@ class Augment(Protocol):
 
     @property
     def darkest(self) -> float:
-        """Share of the light that the most dimmed patch keeps, above 0 and up to 1."""
+        """Share of their light that the greys of the most dimmed patch keep, above 0 and up to 1."""
         ...
 
     @property
@@ -94,7 +98,7 @@ def random_crop(height: int, width: int, patch_px: int, augment: Augment | None,
 
 
 def random_light(augment: Augment, generator: torch.Generator) -> float:
-    """Draw the share of its light that a patch keeps, small shares as often as large ones; mostly 1."""
+    """Draw the share of their light that a patch's greys keep, small shares as often as large ones; mostly 1."""
     if not augment.dark_chance:  # draws nothing, so that the samples are those of a recipe that knows no dimming
         return 1.0
     draws = torch.rand(2, generator=generator)
@@ -102,8 +106,20 @@ def random_light(augment: Augment, generator: torch.Generator) -> float:
 
 
 def dimmed(patch: Tensor, light: float) -> Tensor:
-    """A picture in [0, 1] with that share of its light, as a darker scene and not as an exposure with noise."""
-    return patch if light == 1 else linear_to_srgb(light * srgb_to_linear(patch))
+    """A picture in [0, 1] as a darker scene, and not as a short exposure: what is brightest in it stays as bright.
+
+    A power of the light does that. With all light taken by the same share, nothing but a trace of noise would tell the
+    scene from an underexposed one.
+
+    Args:
+        patch: ``(3, H, W)`` in [0, 1].
+        light: The share of its light that a medium grey keeps, one of `MIDDLE_GREY` times the brightest.
+    """
+    if light == 1:
+        return patch
+    brightest = srgb_to_linear(patch.max()).clamp_min(1e-6)
+    power = 1 + math.log(light) / math.log(MIDDLE_GREY)
+    return linear_to_srgb(brightest * (srgb_to_linear(patch) / brightest) ** power)
 
 
 def centre_crop(height: int, width: int, patch_px: int) -> Crop:
