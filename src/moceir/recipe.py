@@ -64,8 +64,8 @@ class AugmentConfig(StrictModel):
     scale_chance: float = Field(default=0.5, ge=0, le=1)
     """How often a patch is downscaled at all."""
     darkest: float = Field(default=0.1, gt=0, le=1)
-    """Greys of a patch may be dimmed to this share of their light, as in scenes at dusk and by night, whose lamps and
-    skies stay bright: a network that knows dark pictures only from the degradation low light brightens them all."""
+    """Greys of a patch may be dimmed to this share of their light, and what is brightest in it by less, as in scenes at
+    dusk and by night: a network that knows dark pictures only from the degradation low light brightens them all."""
     dark_chance: float = Field(default=0.0, ge=0, le=1)
     """How often a patch is dimmed at all; never where the degradation holds low light."""
 

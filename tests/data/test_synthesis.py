@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from moceir.data.synthesis import centre_crop, cut, dimmed, random_crop, random_light, sample_generator, to_8_bit
+from moceir.data.synthesis import (
+    FULL_LIGHT,
+    Light,
+    centre_crop,
+    cut,
+    dimmed,
+    random_crop,
+    random_light,
+    sample_generator,
+    to_8_bit,
+)
 from moceir.recipe import AugmentConfig
 
 
@@ -35,25 +45,32 @@ def test_only_augmentation_scales() -> None:
 
 def test_some_patches_are_dimmed() -> None:
     augment = AugmentConfig(darkest=0.1, dark_chance=0.5)
-    shares = [random_light(augment, sample_generator("light", n)) for n in range(400)]
+    lights = [random_light(augment, sample_generator("light", n)) for n in range(400)]
+    assert all(light.grey <= light.brightest <= 1 for light in lights)
+    assert sum(light.grey < light.brightest for light in lights) > 100
+    shares = [light.grey for light in lights]
     assert 150 < shares.count(1.0) < 250
     assert 0.1 <= min(shares) < 0.12
     # As often below the geometric middle as above it.
     assert 70 < sum(share < 0.1**0.5 for share in shares) < 130
     generator = sample_generator("none")
-    assert random_light(AugmentConfig(), generator) == 1
+    assert random_light(AugmentConfig(), generator) == FULL_LIGHT
     assert torch.equal(torch.rand(3, generator=generator), torch.rand(3, generator=sample_generator("none")))
 
 
-def test_dimming_takes_light_from_all_but_the_brightest() -> None:
-    # A fifth of the light of white is the sRGB value 0.4845, a tenth 0.3492 (IEC 61966-2-1).
+def test_dimming_takes_less_light_from_the_brightest() -> None:
+    # Shares of the light of white as sRGB: a fifth 0.4845, a tenth 0.3492, a half 0.7354 (IEC 61966-2-1).
     patch = torch.tensor([0.0, 0.4845, 1.0]).expand(3, 1, 3)
-    assert dimmed(patch, 1.0) is patch
-    torch.testing.assert_close(dimmed(patch, 0.5)[0, 0], torch.tensor([0.0, 0.3492, 1.0]), atol=2e-4, rtol=0)
-    # The same below a brightest of 0.7354, which has half of the light of white: 0.3492 has a fifth of that.
+    assert dimmed(patch, FULL_LIGHT) is patch
+    for light, expected in (
+        (Light(0.5, 1.0), [0.0, 0.3492, 1.0]),
+        (Light(0.5, 0.5), [0.0, 0.3492, 0.7354]),
+    ):
+        torch.testing.assert_close(dimmed(patch, light)[0, 0], torch.tensor(expected), atol=2e-4, rtol=0)
+    # The same below a brightest of half of the light of white: a fifth of that falls from a tenth to a twentieth.
     darker = torch.tensor([0.3492, 0.7354]).expand(3, 1, 2)
-    torch.testing.assert_close(dimmed(darker, 0.5)[0, 0], torch.tensor([0.2478, 0.7354]), atol=2e-4, rtol=0)
-    assert torch.equal(dimmed(torch.zeros(3, 2, 2), 0.1), torch.zeros(3, 2, 2))
+    torch.testing.assert_close(dimmed(darker, Light(0.5, 1))[0, 0], torch.tensor([0.2478, 0.7354]), atol=2e-4, rtol=0)
+    assert torch.equal(dimmed(torch.zeros(3, 2, 2), Light(0.1, 1)), torch.zeros(3, 2, 2))
 
 
 def test_photographs_smaller_than_the_patch_are_enlarged() -> None:

@@ -22,8 +22,10 @@ from moceir.data.layouts import find_data_set, find_pairs
 from moceir.data.pairs import pair_folders
 from moceir.data.photographs import Photographs, picture_files, split_by_name
 from moceir.data.synthesis import (
+    FULL_LIGHT,
     Augment,
     Crop,
+    Light,
     Sample,
     centre_crop,
     cut,
@@ -227,7 +229,7 @@ class MixedPairs(Dataset[Sample]):
         augment = None if source.degrade is None else self.augment
         crop = random_crop(clean.shape[-2], clean.shape[-1], self.patch_px, augment, generator)
         lit = source.degrade is None or "low_light" in source.degrade.names  # and to be restored to full light
-        light = 1.0 if lit else random_light(self.augment, generator)
+        light = FULL_LIGHT if lit else random_light(self.augment, generator)
         return _cut(degraded, clean, crop, self.patch_px, source.degrade, generator, task, light)
 
     def _at(self, epoch: int, place: int) -> tuple[int, int]:
@@ -301,7 +303,7 @@ def _cut(
     spec: Spec | None,
     generator: torch.Generator,
     task: int,
-    light: float = 1.0,
+    light: Light = FULL_LIGHT,
 ) -> Sample:
     """Cut the clean patch, dim it, and cut or make the degraded one."""
     clean = to_8_bit(dimmed(cut(clean, crop, patch_px), light))

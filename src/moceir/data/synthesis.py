@@ -97,29 +97,38 @@ def random_crop(height: int, width: int, patch_px: int, augment: Augment | None,
     return Crop(top, left, side, int(draws[2] * 8))
 
 
-def random_light(augment: Augment, generator: torch.Generator) -> float:
-    """Draw the share of their light that a patch's greys keep, small shares as often as large ones; mostly 1."""
+class Light(NamedTuple):
+    """How a darker scene differs from the picture: shares of their light that a medium grey and the brightest keep."""
+
+    grey: float
+    brightest: float
+
+
+FULL_LIGHT = Light(1.0, 1.0)
+
+
+def random_light(augment: Augment, generator: torch.Generator) -> Light:
+    """Draw how much darker a patch gets, small shares of grey as often as large ones; mostly not at all."""
     if not augment.dark_chance:  # draws nothing, so that the samples are those of a recipe that knows no dimming
-        return 1.0
-    draws = torch.rand(2, generator=generator)
-    return augment.darkest ** float(draws[1]) if draws[0] < augment.dark_chance else 1.0
+        return FULL_LIGHT
+    chance, depth, evenness = torch.rand(3, generator=generator).tolist()
+    if chance >= augment.dark_chance:
+        return FULL_LIGHT
+    grey = augment.darkest**depth
+    return Light(grey, grey**evenness)
 
 
-def dimmed(patch: Tensor, light: float) -> Tensor:
-    """A picture in [0, 1] as a darker scene, and not as a short exposure: what is brightest in it stays as bright.
+def dimmed(patch: Tensor, light: Light) -> Tensor:
+    """A ``(3, H, W)`` picture in [0, 1] as a darker scene.
 
-    A power of the light does that. With all light taken by the same share, nothing but a trace of noise would tell the
-    scene from an underexposed one.
-
-    Args:
-        patch: ``(3, H, W)`` in [0, 1].
-        light: The share of its light that a medium grey keeps, one of `MIDDLE_GREY` times the brightest.
+    By a power of the light: what is brightest stays brighter than a short exposure would leave it, as lamps and the
+    evening sky are. Medium grey has `MIDDLE_GREY` of the light of the brightest.
     """
-    if light == 1:
+    if light == FULL_LIGHT:
         return patch
     brightest = srgb_to_linear(patch.max()).clamp_min(1e-6)
-    power = 1 + math.log(light) / math.log(MIDDLE_GREY)
-    return linear_to_srgb(brightest * (srgb_to_linear(patch) / brightest) ** power)
+    power = 1 + math.log(light.grey / light.brightest) / math.log(MIDDLE_GREY)
+    return linear_to_srgb(light.brightest * brightest * (srgb_to_linear(patch) / brightest) ** power)
 
 
 def centre_crop(height: int, width: int, patch_px: int) -> Crop:
