@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from straightforward import Straightforward
 from torch import Tensor
 
@@ -91,6 +92,10 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
             panel.plot(megapixels, [row[key] for row in line], color=colour, marker=mark, label=name)
     for panel, label in zip(panels, ("seconds a picture", "peak memory, MiB"), strict=True):
         panel.set(xscale="log", yscale="log", xlabel="megapixels", ylabel=label)
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
