@@ -13,7 +13,7 @@ from torch import Tensor
 from moceir.degradations.base import linear_to_srgb, srgb_to_linear
 
 MIDDLE_GREY = 0.2
-"""Light of a medium grey, as a share of white: about what photographers' grey cards reflect."""
+"""Light of a medium grey, as a share of that of the brightest: about what photographers' grey cards reflect."""
 
 
 class Sample(NamedTuple):
@@ -122,7 +122,7 @@ def dimmed(patch: Tensor, light: Light) -> Tensor:
     """A ``(3, H, W)`` picture in [0, 1] as a darker scene.
 
     By a power of the light: what is brightest stays brighter than a short exposure would leave it, as lamps and the
-    evening sky are. Medium grey has `MIDDLE_GREY` of the light of the brightest.
+    evening sky are.
     """
     if light == FULL_LIGHT:
         return patch
