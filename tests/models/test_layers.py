@@ -9,7 +9,8 @@ from torch import Tensor
 
 from moceir.models.attention import MDTA, ChannelCosines, CrossMDTA, channel_attention
 from moceir.models.experts import Expert, WindowFFTAttention, window_convolution
-from moceir.models.layers import GDFN, ChannelLayerNorm, Downsample, Upsample, conv1x1, pad_to_multiple
+from moceir.models.layers import GDFN, ChannelLayerNorm, Downsample, Upsample, pad_to_multiple
+from moceir.models.pointwise import Pointwise
 from moceir.models.stripes import Crop
 
 
@@ -103,7 +104,7 @@ def as_given(_: Crop, *qkv: Tensor) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize(("heads", "channels"), [(1, 4), (2, 6), (4, 4), (3, 12)])
 def test_channel_attention_equals_the_formula(heads: int, channels: int, bias: bool) -> None:
     torch.manual_seed(0)
-    out = conv1x1(channels, channels, bias=bias).double()
+    out = Pointwise(channels, channels, bias=bias).double()
     q, k, v = (random(2, channels, 5, 7, seed=s) + 0.3 for s in range(3))
     temperature = random(heads, 1, 1, seed=4) * 3
     with torch.no_grad():
@@ -113,7 +114,7 @@ def test_channel_attention_equals_the_formula(heads: int, channels: int, bias: b
 
 
 def test_channel_attention_survives_channels_of_zeros() -> None:
-    out = conv1x1(4, 4, bias=True)
+    out = Pointwise(4, 4, bias=True)
     q = torch.zeros(1, 4, 3, 3)
     temperature = torch.ones(2, 1, 1)
     assert channel_attention(as_given, q, q, q, reach=0, temperature=temperature, out=out).isfinite().all()

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from moceir.models.layers import conv1x1, depthwise
+from moceir.models.layers import depthwise
+from moceir.models.pointwise import Pointwise
 from moceir.models.statistics import Statistics
 from moceir.models.stripes import Crop, by_stripes, unchanged
 
@@ -158,9 +159,9 @@ class MDTA(nn.Module):
     def __init__(self, channels: int, heads: int, *, bias: bool) -> None:
         super().__init__()
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
-        self.qkv = conv1x1(channels, 3 * channels, bias=bias)
+        self.qkv = Pointwise(channels, 3 * channels, bias=bias)
         self.qkv_depthwise = depthwise(3 * channels, 3, bias=bias)
-        self.out = conv1x1(channels, channels, bias=bias)
+        self.out = Pointwise(channels, channels, bias=bias)
 
     def forward(
         self, x: Tensor, before: Crop = unchanged, onto: Tensor | None = None, whole: Statistics | None = None
@@ -191,11 +192,11 @@ class CrossMDTA(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
-        self.q = conv1x1(channels, channels, bias=False)
+        self.q = Pointwise(channels, channels, bias=False)
         self.q_depthwise = depthwise(channels, 3, bias=False)
-        self.kv = conv1x1(channels, 2 * channels, bias=False)
+        self.kv = Pointwise(channels, 2 * channels, bias=False)
         self.kv_depthwise = depthwise(2 * channels, 7, bias=False)
-        self.out = conv1x1(channels, channels, bias=False)
+        self.out = Pointwise(channels, channels, bias=False)
 
     def forward(
         self, query: Tensor, context: Tensor, onto: Tensor | None = None, whole: Statistics | None = None

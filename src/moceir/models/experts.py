@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moceir.models.layers import ChannelLayerNorm, conv1x1, depthwise
+from moceir.models.layers import ChannelLayerNorm, depthwise
+from moceir.models.pointwise import Pointwise
 from moceir.models.stripes import Crop, unchanged
 
 EXPERT_REACH = 3
@@ -49,12 +50,12 @@ class WindowFFTAttention(nn.Module):
     def __init__(self, channels: int, window: int) -> None:
         super().__init__()
         self.window = window
-        self.q = conv1x1(channels, channels, bias=False)
+        self.q = Pointwise(channels, channels, bias=False)
         self.q_depthwise = depthwise(channels, 3, bias=True)
-        self.kv = conv1x1(channels, 2 * channels, bias=False)
+        self.kv = Pointwise(channels, 2 * channels, bias=False)
         self.kv_depthwise = depthwise(2 * channels, 7, bias=True)
         self.norm = ChannelLayerNorm(channels)
-        self.out = conv1x1(channels, channels, bias=True)
+        self.out = Pointwise(channels, channels, bias=True)
 
     def forward(self, x: Tensor, crop: Crop = unchanged) -> Tensor:
         """Map ``(B, r, H, W)`` to the same shape, or to the rows that ``crop`` leaves: whole windows from the top."""
@@ -68,9 +69,9 @@ class Expert(nn.Module):
 
     def __init__(self, channels: int, rank: int, window: int) -> None:
         super().__init__()
-        self.reduce = conv1x1(channels, rank, bias=False)
-        self.modulate = conv1x1(channels, rank, bias=False)
-        self.expand = conv1x1(rank, channels, bias=False)
+        self.reduce = Pointwise(channels, rank, bias=False)
+        self.modulate = Pointwise(channels, rank, bias=False)
+        self.expand = Pointwise(rank, channels, bias=False)
         self.attention = WindowFFTAttention(rank, window)
 
     def forward(self, x: Tensor, shared: Tensor, crop: Crop = unchanged) -> Tensor:

@@ -10,12 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from moceir.models.pointwise import Pointwise
 from moceir.models.stripes import Crop, by_stripes, unchanged
-
-
-def conv1x1(in_channels: int, out_channels: int, *, bias: bool) -> nn.Conv2d:
-    """Pointwise convolution."""
-    return nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=bias)
 
 
 def conv3x3(in_channels: int, out_channels: int, *, bias: bool) -> nn.Conv2d:
@@ -45,9 +41,9 @@ class GDFN(nn.Module):
     def __init__(self, channels: int, *, bias: bool) -> None:
         super().__init__()
         hidden = 2 * channels
-        self.expand = conv1x1(channels, 2 * hidden, bias=bias)
+        self.expand = Pointwise(channels, 2 * hidden, bias=bias)
         self.depthwise = depthwise(2 * hidden, 3, bias=bias)
-        self.out = conv1x1(hidden, channels, bias=bias)
+        self.out = Pointwise(hidden, channels, bias=bias)
 
     def forward(self, x: Tensor, before: Crop = unchanged, onto: Tensor | None = None) -> Tensor:
         """Map ``(B, C, H, W)`` to the same shape; ``before`` and ``onto`` are as for ``MDTA``."""

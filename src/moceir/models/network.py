@@ -21,11 +21,11 @@ from moceir.models.layers import (
     ChannelLayerNorm,
     Downsample,
     Upsample,
-    conv1x1,
     conv3x3,
     depthwise,
     pad_to_multiple,
 )
+from moceir.models.pointwise import Pointwise
 from moceir.models.routing import Effort, ExpertMixture, Router, RoutingDecision, Steering, check_routes
 from moceir.models.statistics import Statistics, mean_feature
 from moceir.models.stripes import Crop, by_stripes
@@ -57,8 +57,8 @@ class DecoderBlock(nn.Module):
         super().__init__()
         channels, heads = config.channels(level), config.heads[level]
         self.norm_attention = ChannelLayerNorm(channels)
-        self.to_shared = conv1x1(channels, channels, bias=True)
-        self.to_experts = conv1x1(channels, channels, bias=True)
+        self.to_shared = Pointwise(channels, channels, bias=True)
+        self.to_experts = Pointwise(channels, channels, bias=True)
         self.shared = MDTA(channels, heads, bias=False)
         self.mixture = ExpertMixture(
             channels,
@@ -128,7 +128,7 @@ class DecoderStage(nn.Module):
         super().__init__()
         channels = config.channels(level)
         self.up = Upsample(2 * channels)
-        self.fuse = conv1x1(2 * channels, channels, bias=False)
+        self.fuse = Pointwise(2 * channels, channels, bias=False)
         self.blocks = nn.ModuleList(DecoderBlock(config, level) for _ in range(blocks))
 
     def join(self, x: Tensor, skip: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError
 from moceir.models.experts import EXPERT_REACH, Expert
-from moceir.models.layers import conv1x1
+from moceir.models.pointwise import Pointwise
 from moceir.models.statistics import Statistics, mean_feature
 from moceir.models.stripes import Crop, by_stripes
 
@@ -213,7 +213,7 @@ class ExpertMixture(nn.Module):
         sizes = [sum(p.numel() for p in expert.parameters()) for expert in self.experts]
         complexity = [size / max(sizes) for size in sizes]
         self.router = Router(channels, embedding, complexity, top_k, bias_to_cheap=bias_to_cheap)
-        self.out = conv1x1(channels, channels, bias=False)
+        self.out = Pointwise(channels, channels, bias=False)
 
     def forward(
         self,
