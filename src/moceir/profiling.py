@@ -143,6 +143,7 @@ def profile(
     *,
     threads: int | None = None,
     repeat: int = 5,
+    compiled: bool = False,
 ) -> Iterator[Profile]:
     """Measure one network at one size on each route.
 
@@ -154,6 +155,7 @@ def profile(
         precision: Likewise.
         threads: Of torch on the processor; None leaves them as they are.
         repeat: How many restorations the median is taken of, from 1.
+        compiled: As for `Restorer`; the peak memory on the processor is that without it.
 
     Raises:
         ConfigError: If the preset or the device is unknown or not there, or the device lacks the precision.
@@ -169,8 +171,9 @@ def profile(
             taken = f"takes {describe_bytes(needed)} to make, and {describe_bytes(free)} are free"
             raise ImageError(f"a picture of {width}x{height} {taken}; give a smaller size")
         picture = sample_picture(width, height).to(choose_device(device))
+        free_to_choose = Restorer(model, device, precision=precision, compiled=compiled)
         for route, experts in ROUTES.items():
-            restorer = Restorer(model, device, experts, precision=precision)
+            restorer = free_to_choose.with_experts(experts)
             report = restorer.restore(picture, return_routing=True)[1][0]
             yield Profile(
                 model=subject.name,

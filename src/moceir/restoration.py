@@ -15,6 +15,7 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeVar, overload
 
@@ -29,6 +30,7 @@ from moceir.devices import choose_device, choose_precision
 from moceir.errors import ConfigError, ImageError
 from moceir.image_io import Picture, Pixels
 from moceir.memory import IMAGE_BYTES, available_bytes, describe_bytes, parse_bytes, peak_bytes
+from moceir.models.compilation import CompiledInference
 from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, check_routes
@@ -79,6 +81,8 @@ class Restorer:
             less effort; see `moceir.models.routing.Effort`.
         precision: Type of the arithmetic: ``float32``, ``bfloat16`` or ``float16``; ``auto`` is bfloat16 on CUDA
             devices made for it, else float32. Weights, spectra, and sums over the picture stay in float32.
+        compiled: Let ``torch.compile`` (on GPUs with CUDA graphs) restore sizes that come again, the first few of them;
+            see `moceir.models.compilation`. Made for GPUs; the first restoration of each takes long.
 
     Raises:
         ConfigError: If the device is unknown or not there or lacks the precision, the experts do not fit the network,
@@ -93,10 +97,12 @@ class Restorer:
         memory_limit: int | str | None = None,
         effort: Effort = "auto",
         precision: str = "auto",
+        compiled: bool = False,
     ) -> None:
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
         self.model = model.to(self.device).eval()
+        self._compiled = CompiledInference(self.model, self.device) if compiled else None
         self.memory_limit = None if memory_limit is None else parse_bytes(str(memory_limit))
         self._free: tuple[float, int | None] = (-math.inf, None)
         self._route = _fixed_route(model.config, experts)
@@ -113,6 +119,7 @@ class Restorer:
         memory_limit: int | str | None = None,
         effort: Effort = "auto",
         precision: str = "auto",
+        compiled: bool = False,
     ) -> Self:
         """Load a bundled model by name, a model folder, or a published ``.ckpt``.
 
@@ -120,7 +127,7 @@ class Restorer:
             ConfigError: As for the class.
             WeightsError: If the model is missing, damaged or unsafe.
         """
-        return cls(load(name_or_folder), device, experts, memory_limit, effort, precision)
+        return cls(load(name_or_folder), device, experts, memory_limit, effort, precision, compiled)
 
     def with_experts(self, experts: Experts) -> Self:
         """The same network, not copied, with other experts at work, and no effort that shifts them.
@@ -290,7 +297,8 @@ class Restorer:
         routes = None if self._route is None else self._route.expand(-1, len(images), -1)
         try:
             half = self.dtype is not torch.float32
-            with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=half):
+            parts = self._compiled.on(images, whole=tile is None) if self._compiled else nullcontext()
+            with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=half), parts:
                 if tile is None:
                     restored, decisions = self.model.restore_with_routing(images, routes=routes, effort=self._shift)
                 else:

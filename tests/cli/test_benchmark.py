@@ -28,6 +28,7 @@ def test_every_route_is_measured(tmp_path: Path) -> None:
     content = json.loads(out.read_text())
     assert (content["device"], content["threads"], content["repeat"]) == ("cpu", 1, 1)
     assert content["precision"] == "float32"
+    assert content["compiled"] is False
     assert content["cpu"]
     assert content["cores"] == os.cpu_count()
     rows = {row["route"]: row for row in content["rows"]}

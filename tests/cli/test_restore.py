@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support import moceir_process, run, write_picture
 
 import moceir
 from moceir import image_io
 from moceir.memory import peak_bytes
+from moceir.models.compilation import CompiledInference
 
 
 def test_a_file_becomes_a_file(tmp_path: Path, model_folder: Path) -> None:
@@ -153,6 +155,28 @@ def test_the_precision_reaches_the_network(tmp_path: Path, model_folder: Path) -
     assert refused.exit_code == 2
     assert "float16 needs a GPU" in str(refused.exception)
     assert not (tmp_path / "other.png").exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses what torch itself has deprecated
+def test_compiling_is_asked_for_by_an_option(
+    tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[torch.device] = []
+
+    class Recorded(CompiledInference):
+        def __init__(self, network: moceir.MoCEIR, device: torch.device) -> None:
+            asked.append(device)
+            super().__init__(network, device)
+
+    monkeypatch.setattr("moceir.restoration.CompiledInference", Recorded)
+    write_picture(tmp_path / "in.png", 20, 30)
+    command = ("restore", tmp_path / "in.png", "--model", model_folder, "--device", "cpu")
+
+    assert run(*command, "-o", tmp_path / "plain.png").exit_code == 0
+    assert not asked
+    assert run(*command, "-o", tmp_path / "compiled.png", "--compile").exit_code == 0
+    assert asked == [torch.device("cpu")]
+    assert (tmp_path / "compiled.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
 
 
 def test_wrong_usage_is_code_2() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moceir.cli.options import Device, Precision, parse_size
+from moceir.cli.options import Compiled, Device, Precision, parse_size
 
 if TYPE_CHECKING:
     from moceir.profiling import Profile
@@ -27,6 +27,7 @@ def benchmark_command(
     size: Annotated[list[str] | None, typer.Option(help="WIDTHxHEIGHT of the picture. Repeatable.")] = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    compiled: Compiled = False,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads on the processor; torch's own choice by default.")
     ] = None,
@@ -49,7 +50,7 @@ def benchmark_command(
     from moceir.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
     from moceir.evaluation.report import markdown_table  # noqa: PLC0415
     from moceir.planning import check_reports  # noqa: PLC0415
-    from moceir.profiling import Subject, profile  # noqa: PLC0415
+    from moceir.profiling import Subject, describe_machine, profile  # noqa: PLC0415
 
     check_reports(json_file)
     subjects = [Subject(name) for name in model or ()] + [Subject(name, untrained=True) for name in preset or ()]
@@ -57,12 +58,15 @@ def benchmark_command(
     done: list[Profile] = []
     for subject in subjects or [Subject("tiny")]:
         for width, height in sizes:
-            for result in profile(subject, width, height, device, precision, threads=threads, repeat=repeat):
+            for result in profile(
+                subject, width, height, device, precision, threads=threads, repeat=repeat, compiled=compiled
+            ):
                 for line in markdown_table(COLUMNS, [_cells(result)])[2 if done else 0 :]:
                     typer.echo(line)
                 done.append(result)
     if json_file:
-        _write_json(json_file, done, device, precision, threads, repeat)
+        machine = describe_machine(device, threads, precision)
+        _write_json(json_file, done, {**machine, "compiled": compiled, "repeat": repeat})
 
 
 def _cells(result: Profile) -> list[str]:
@@ -79,18 +83,11 @@ def _cells(result: Profile) -> list[str]:
     ]
 
 
-def _write_json(
-    path: Path, results: list[Profile], device: str, precision: str, threads: int | None, repeat: int
-) -> None:
+def _write_json(path: Path, results: list[Profile], circumstances: dict[str, Any]) -> None:
     from dataclasses import asdict  # noqa: PLC0415 - keeps --help fast
 
     from moceir.files import whole_file  # noqa: PLC0415
-    from moceir.profiling import describe_machine  # noqa: PLC0415
 
-    content = {
-        **describe_machine(device, threads, precision),
-        "repeat": repeat,
-        "rows": [asdict(result) for result in results],
-    }
+    content = {**circumstances, "rows": [asdict(result) for result in results]}
     with whole_file(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -30,6 +30,15 @@ Precision = Annotated[
     ),
 ]
 
+Compiled = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        metavar="",
+        help="For GPUs and many pictures of one size: let torch.compile make the network faster, which takes minutes.",
+    ),
+]
+
 
 class Forced(StrEnum):
     """Ends of the scale of experts."""

@@ -13,6 +13,7 @@ import typer
 
 from moceir.cli.jobs import OUTPUT, Existing, Overwrite, SkipExisting, Stages, bar, echo, existing_policy, run_jobs
 from moceir.cli.options import (
+    Compiled,
     Device,
     EffortOption,
     ForceExpert,
@@ -151,6 +152,7 @@ def restore_command(
     experts: RouteOption = None,
     force_expert: ForceExpert = None,
     precision: Precision = "auto",
+    compiled: Compiled = False,
 ) -> None:
     r"""Restore pictures: take out noise, rain, haze, blur, darkness and JPEG artefacts.
 
@@ -230,7 +232,7 @@ def restore_command(
     _check_quality(quality, jobs)
     check_reports(report)
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(model, device, route, memory_limit, shift, precision)
+    restorer = Restorer.from_pretrained(model, device, route, memory_limit, shift, precision, compiled)
     restorers = _by_shot(restorer, jobs, limits) if sequence else {}
     stages = FileStages(
         lambda source: restorers.get(source, restorer),

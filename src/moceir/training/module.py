@@ -15,8 +15,6 @@ from moceir.config import ModelConfig
 from moceir.data.synthesis import Sample, sample_generator
 from moceir.losses import in_proportion, l1_loss, spectral_l1_loss
 from moceir.metrics import psnr_db
-from moceir.models.attention import MDTA, CrossMDTA
-from moceir.models.layers import GDFN
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision
 from moceir.models.stripes import stripe_rows
@@ -135,17 +133,3 @@ class RestorationModule(L.LightningModule):
         return torch.optim.AdamW(
             trained, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=fused
         )
-
-    def compile_blocks(self) -> None:
-        """Let ``torch.compile`` work on what every image passes, part by part, for one size at a time.
-
-        Experts stay as they are, for the number of their images changes with every batch; graphs for any number or
-        size, with their channels last in memory, are more than torch 2.13 can compile.
-        """
-        parts = [part for part in self.network.modules() if isinstance(part, (MDTA, CrossMDTA, GDFN))]
-        for part in parts:
-            part.compile(dynamic=False)
-        # All parts of a kind share one cache; beyond its limit torch would go on without compiling.
-        sizes = len(self.recipe.stages) + 1
-        limit = 2 * sizes * len(parts)
-        torch._dynamo.config.recompile_limit = limit  # pyright: ignore[reportPrivateUsage] - torch documents it so
