@@ -83,9 +83,10 @@ def test_anything_else_ends_it_all(stage: str) -> None:
     def fail(item: int, _: object = None) -> int:
         raise ZeroDivisionError(item)
 
+    others = set(threading.enumerate())  # a compiler of an earlier test may have left some
     with pytest.raises(ZeroDivisionError):
         list(run(range(6), **{stage: fail}))
-    assert threading.active_count() == 1
+    assert set(threading.enumerate()) <= others
 
 
 def test_stop_finishes_what_is_in_hand_and_begins_nothing_new() -> None:
