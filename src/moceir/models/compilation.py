@@ -6,6 +6,7 @@ Parts of one shape share one graph, so that a network makes few of them, whateve
 
 from __future__ import annotations
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -29,6 +30,8 @@ def compile_parts(network: MoCEIR, sizes: int | None, *, graphs: bool = False) -
             2.13 can do where no gradients are wanted.
         graphs: Whether calls are recorded as CUDA graphs (``reduce-overhead``), once for each size.
     """
+    # Its compiler uses what torch itself has deprecated: nothing that a user could change.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\._inductor")
     parts = [part for part in network.modules() if isinstance(part, (MDTA, CrossMDTA, GDFN))]
     for part in parts:
         part.compile(dynamic=sizes is None, mode="reduce-overhead" if graphs else None)
