@@ -13,6 +13,9 @@ from moceir.config import ModelConfig
 from moceir.models.compilation import MOST_SIZES, CompiledInference, compile_parts
 from moceir.models.stripes import stripe_height
 
+# What torch's compiler imports uses what torch itself has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 compiles = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"),
