@@ -2,9 +2,11 @@
 
     python benchmarks/training.py [--photographs FOLDER] [--json training.json]
 
-Steps are those of ``moceir train`` (Lightning, the recipe's mixture of tasks, loss, clipping, AdamW), made with the
-package's network and, in alternate blocks of the same run, with that of ``straightforward.py``, so that whatever else
-the machine does hits both. Without ``--photographs`` pictures are drawn, always the same.
+Steps are those of ``moceir train`` (Lightning, the recipe's mixture of tasks, loss, clipping, AdamW). Each network has
+a process of its own: the package with the allocator that ``moceir train`` sets; that of ``straightforward.py`` with the
+default one, as it stands for what a plain script does; and that again with the package's, which tells what of the gain
+is the allocator's. They make blocks of steps in turns, so that whatever else the machine does hits all. Without
+``--photographs`` pictures are drawn, always the same.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import multiprocessing
 import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +47,12 @@ from moceir.training.schedule import ScheduleCallback
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "tiny.yaml"
 PHASES = ("data", "forward", "backward", "optimiser")
+NETWORKS = ("package", "straightforward", "straightforward, memory kept")
 WARM_UP_STEPS = 1
 """Steps of each block that do not count: the first one sets up the optimiser's state."""
+
+_steps_of: Callable[[int, int], list[dict[str, float]]]
+"""In a measuring process: seconds by phase of each step of a block, from its number and its length."""
 
 
 class Clock(L.Callback):
@@ -113,8 +121,7 @@ def main() -> None:
 
     keep_freed_memory()  # as moceir train does
     torch.set_num_threads(options.threads)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning")
+    quiet()
     device = choose_device(options.device)
     recipe = load_recipe(
         options.recipe,
@@ -128,7 +135,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as drawn:
         data = options.photographs or draw_photographs(Path(drawn))
         if "step" in options.parts:
-            results["step"] = measure_steps(recipe, data, device, options.blocks, options.steps)
+            results["step"] = measure_steps(
+                recipe, data, options.device, options.threads, options.blocks, options.steps
+            )
         if "loader" in options.parts:
             results["loader"] = measure_loader(recipe, data, options.workers, options.samples)
         if "synthesis" in options.parts:
@@ -180,25 +189,25 @@ def quiet_trainer(
     )
 
 
-def measure_steps(recipe: Recipe, data: Path, device: torch.device, blocks: int, steps: int) -> dict[str, Any]:
-    """Alternate blocks of steps of both networks, on the same batches and from the same weights."""
-    pairs, schedule = loaders(recipe, data, workers=0)
-    config = preset(str(recipe.model))
-    modules = {name: RestorationModule(recipe, config, pairs.names) for name in ("package", "straightforward")}
-    twin = Straightforward(config)
-    twin.load_state_dict(modules["package"].network.state_dict())
-    modules["straightforward"].network = twin
-    clocks = {name: Clock(device) for name in modules}
-    for block in range(blocks):
-        pairs.recipe = recipe.model_copy(update={"seed": block})  # other samples in each block
-        for name, module in modules.items():
-            clock = Clock(device)
-            callbacks = [schedule, FiniteGradients(), clock]
-            trainer = quiet_trainer(device, WARM_UP_STEPS + steps, callbacks, recipe.optimizer.clip_norm)
-            trainer.fit(module, pairs)
-            clocks[name].steps += clock.steps[WARM_UP_STEPS:]
+def measure_steps(recipe: Recipe, data: Path, device: str, threads: int, blocks: int, steps: int) -> dict[str, Any]:
+    """Blocks of steps of the networks in turns, on the same batches and from the same weights."""
+    context = multiprocessing.get_context("spawn")
+    pools = {
+        network: ProcessPoolExecutor(
+            1, context, initializer=prepare_steps, initargs=(network, recipe, data, device, threads)
+        )
+        for network in NETWORKS
+    }
+    done: dict[str, list[dict[str, float]]] = {network: [] for network in NETWORKS}
+    try:
+        for block in range(blocks):
+            for network, pool in pools.items():
+                done[network] += pool.submit(take_steps, block, steps).result()
+    finally:
+        for pool in pools.values():
+            pool.shutdown()
     batch = recipe.stages[0].batch
-    results: dict[str, Any] = {name: summarise(clock.steps, batch) for name, clock in clocks.items()}
+    results: dict[str, Any] = {network: summarise(measured, batch) for network, measured in done.items()}
     rows = [
         [name, *(f"{cells[key]:.2f}" for key in ("images_per_s", "images_per_s_best"))]
         + [f"{cells['seconds'][phase]:.3f}" for phase in PHASES]
@@ -206,12 +215,52 @@ def measure_steps(recipe: Recipe, data: Path, device: torch.device, blocks: int,
         for name, cells in results.items()
     ]
     header = ("step", "images/s", "best", *(f"{p}, s" for p in PHASES), *PHASES)
-    print("\n".join(markdown_table(header, rows)), flush=True)
-    ours, theirs = results["package"], results["straightforward"]
-    results["speed_up"] = ours["images_per_s"] / theirs["images_per_s"]
-    results["speed_up_best"] = ours["images_per_s_best"] / theirs["images_per_s_best"]
-    print(f"\nthe package is {results['speed_up']:.2f}x as fast (best steps: {results['speed_up_best']:.2f}x)\n")
+    print("\n".join(markdown_table(header, rows)), end="\n\n", flush=True)
+    ours = results["package"]
+    for theirs in NETWORKS[1:]:
+        speed_up = {key: ours[key] / results[theirs][key] for key in ("images_per_s", "images_per_s_best")}
+        results[theirs]["speed_up"], results[theirs]["speed_up_best"] = speed_up.values()
+        print("the package is {:.2f}x as fast (best steps: {:.2f}x) as {}".format(*speed_up.values(), theirs))
+    print(flush=True)
     return results
+
+
+def prepare_steps(network: str, recipe: Recipe, data: Path, device: str, threads: int) -> None:
+    """In a measuring process: the network in training, and its data."""
+    global _steps_of
+    if network != "straightforward":
+        keep_freed_memory()
+    torch.set_num_threads(threads)
+    quiet()
+    place = choose_device(device)
+    pairs, schedule = loaders(recipe, data, workers=0)
+    torch.manual_seed(0)
+    config = preset(str(recipe.model))
+    module = RestorationModule(recipe, config, pairs.names)
+    if network != "package":
+        twin = Straightforward(config)
+        twin.load_state_dict(module.network.state_dict())
+        module.network = twin
+
+    def steps_of(block: int, steps: int) -> list[dict[str, float]]:
+        pairs.recipe = recipe.model_copy(update={"seed": block})  # other samples in each block
+        clock = Clock(place)
+        callbacks = [schedule, FiniteGradients(), clock]
+        quiet_trainer(place, WARM_UP_STEPS + steps, callbacks, recipe.optimizer.clip_norm).fit(module, pairs)
+        return clock.steps[WARM_UP_STEPS:]
+
+    _steps_of = steps_of
+
+
+def take_steps(block: int, steps: int) -> list[dict[str, float]]:
+    """In a measuring process: a block of steps."""
+    return _steps_of(block, steps)
+
+
+def quiet() -> None:
+    """Keep Lightning from reporting on each of many short trainings."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
 
 
 def summarise(steps: Sequence[dict[str, float]], batch: int) -> dict[str, Any]:
