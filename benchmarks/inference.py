@@ -19,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,6 @@ from moceir.allocator import keep_freed_memory
 from moceir.evaluation.report import markdown_table
 from moceir.files import whole_file
 from moceir.insight.figures import GROUP_COLOURS
-from moceir.models.cost import network_cost
-from moceir.models.presets import preset
 from moceir.profiling import Subject, describe_machine, peak_growth_bytes, sample_picture
 from moceir.restoration import Restorer
 
@@ -43,8 +42,8 @@ NETWORKS = ("package", "straightforward")
 GEMM_SIDE = 2048
 COLUMNS = ("preset", "size", "threads", "network", "seconds", "best", "peak MiB", "GFLOP/s", "of GEMM", "speed-up")
 
-_restore: Callable[[Tensor], object]
-"""In a measuring process: what it measures."""
+_restore: Callable[[Tensor], Any]
+"""In a measuring process: what it measures. The package's gives the picture and reports of its routing."""
 
 
 def main() -> None:
@@ -135,21 +134,20 @@ def measure(
         height: Likewise.
         threads: Of each process.
         repeat: Turns of each network.
-        networks: Which.
+        networks: Which, the package at least.
 
     Returns:
         A row for each network. ``gflops`` are those of convolutions and matrix products, two per multiply-accumulate,
         on the route that is taken, by the median time; ``share_of_gemm`` is their share of the median rate of a matrix
         product of 2048x2048 in the same process; ``speed_up`` is against the last network's median.
     """
-    macs = taken_macs(name, width, height)
     context = multiprocessing.get_context("spawn")
     pools = {
         network: ProcessPoolExecutor(1, context, initializer=prepare, initargs=(network, name, threads))
         for network in networks
     }
     try:
-        peaks = {network: pool.submit(peak_mib, width, height).result() for network, pool in pools.items()}
+        firsts = {network: pool.submit(first_picture, width, height).result() for network, pool in pools.items()}
         turns: dict[str, list[tuple[float, float]]] = {network: [] for network in networks}
         for _ in range(repeat):
             for network, pool in pools.items():
@@ -158,10 +156,11 @@ def measure(
         for pool in pools.values():
             pool.shutdown()
     medians = {network: statistics.median(seconds for seconds, _ in done) for network, done in turns.items()}
+    gmacs = firsts[NETWORKS[0]][1]
     rows: list[dict[str, Any]] = []
     for network, done in turns.items():
         gemm = statistics.median(rate for _, rate in done)
-        gflops = 2 * macs / medians[network] / 1e9
+        gflops = 2 * gmacs / medians[network]
         rows.append(
             {
                 "preset": name,
@@ -171,8 +170,8 @@ def measure(
                 "network": network,
                 "seconds": medians[network],
                 "seconds_best": min(seconds for seconds, _ in done),
-                "peak_memory_mib": peaks[network],
-                "gmacs": macs / 1e9,
+                "peak_memory_mib": firsts[network][0],
+                "gmacs": gmacs,
                 "gflops": gflops,
                 "gemm_gflops": gemm,
                 "share_of_gemm": gflops / gemm,
@@ -188,7 +187,7 @@ def prepare(network: str, name: str, threads: int) -> None:
     torch.set_num_threads(threads)
     model = Subject(name, untrained=True).load().eval()
     if network == "package":
-        _restore = Restorer(model, "cpu").restore
+        _restore = partial(Restorer(model, "cpu").restore, return_routing=True)
     else:
         twin = Straightforward(model.config).eval()
         twin.load_state_dict(model.state_dict())
@@ -198,19 +197,16 @@ def prepare(network: str, name: str, threads: int) -> None:
         keep_freed_memory()  # after loading, so that what it freed does not hide from the measured memory
 
 
-def taken_macs(name: str, width: int, height: int) -> int:
-    """Multiply-accumulates of the experts that the routers choose."""
-    model = Subject(name, untrained=True).load().eval()
-    with torch.inference_mode():
-        decisions = model.restore_with_routing(sample_picture(width, height))[1]
-    return network_cost(preset(name), height, width).macs([d.experts[0].tolist() for d in decisions])
+def first_picture(width: int, height: int) -> tuple[float | None, float]:
+    """In a measuring process: MiB that the first picture needs above the loaded network, and its 10^9 MACs.
 
-
-def peak_mib(width: int, height: int) -> float | None:
-    """In a measuring process: memory that the first picture needs above the loaded network."""
+    The straightforward network does not tell those of the experts that it takes, and gives 0.
+    """
     picture = sample_picture(width, height)
-    peak = peak_growth_bytes(lambda: _restore(picture))
-    return None if peak is None else peak / 2**20
+    restored: list[Any] = []
+    peak = peak_growth_bytes(lambda: restored.append(_restore(picture)))
+    gmacs = 0.0 if isinstance(restored[0], Tensor) else restored[0][1][0].gmacs
+    return None if peak is None else peak / 2**20, gmacs
 
 
 def take_turn(width: int, height: int) -> tuple[float, float]:
