@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("model", nargs="+", help="bundled names or model folders; the first says what was held out")
     parser.add_argument("--photographs", type=Path, required=True, help="folder that the models were trained on")
     parser.add_argument("--pictures", type=int, default=8, help="at most, spread evenly over those held out")
+    parser.add_argument("--task", action="append", help="instead of all, and of darker scenes; repeatable")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the results there")
@@ -72,10 +73,11 @@ def main() -> None:
     restorers = [Restorer.from_pretrained(name, "cpu") for name in options.model]
     held_out = held_out_files(read_description(resolve(options.model[0])), options.photographs)[1]
     files = spread(held_out, options.pictures)
+    dark_tasks = () if options.task else DARK
     rows: list[tuple[str, list[Evaluation]]] = []
     with tempfile.TemporaryDirectory() as folder:
         dark = [darken(path, Path(folder, f"{path.stem}.png"), options.seed) for path in files]
-        for scene, pictures, tasks in (("as it is", files, SINGLE), ("dark", dark, DARK)):
+        for scene, pictures, tasks in (("as it is", files, options.task or SINGLE), ("dark", dark, dark_tasks)):
             for task in tasks:
                 test_set = TestSet(task, [(None, path) for path in pictures], task)
                 named = zip(restorers, options.model, strict=True)

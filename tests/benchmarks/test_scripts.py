@@ -89,3 +89,7 @@ def test_held_out(tmp_path: Path, model_folder: Path) -> None:
         assert ours["psnr_db"] == same["psnr_db"]
     inputs = [scenes[scene, "noise:sigma=25"][0]["input_psnr_db"] for scene in ("as it is", "dark")]
     assert inputs[0] < inputs[1], "more of the noise is cut off at black"
+
+    chosen = ("--task", "blur:size_px=4", *options)
+    (row,) = run_script("held_out.py", tmp_path / "blur.json", str(model_folder), *chosen)["rows"]
+    assert (row["scene"], row["models"][0]["benchmark"]) == ("as it is", "blur:size_px=4")
