@@ -18,7 +18,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -147,6 +147,7 @@ def measure(
         for network in networks
     }
     try:
+        wait([pool.submit(int) for pool in pools.values()])  # all are ready before the first one is measured
         firsts = {network: pool.submit(first_picture, width, height).result() for network, pool in pools.items()}
         turns: dict[str, list[tuple[float, float]]] = {network: [] for network in networks}
         for _ in range(repeat):

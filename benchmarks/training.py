@@ -20,7 +20,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +200,7 @@ def measure_steps(recipe: Recipe, data: Path, device: str, threads: int, blocks:
     }
     done: dict[str, list[dict[str, float]]] = {network: [] for network in NETWORKS}
     try:
+        wait([pool.submit(int) for pool in pools.values()])  # all are ready before the first one is measured
         for block in range(blocks):
             for network, pool in pools.items():
                 done[network] += pool.submit(take_steps, block, steps).result()
