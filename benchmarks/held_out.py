@@ -62,7 +62,9 @@ def main() -> None:
     parser.add_argument("model", nargs="+", help="bundled names or model folders; the first says what was held out")
     parser.add_argument("--photographs", type=Path, required=True, help="folder that the models were trained on")
     parser.add_argument("--pictures", type=int, default=8, help="at most, spread evenly over those held out")
-    parser.add_argument("--task", action="append", help="instead of all, and of darker scenes; repeatable")
+    parser.add_argument(
+        "--task", action="append", help="in place of the usual ones, and without darker scenes; repeatable"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the results there")
@@ -73,11 +75,13 @@ def main() -> None:
     restorers = [Restorer.from_pretrained(name, "cpu") for name in options.model]
     held_out = held_out_files(read_description(resolve(options.model[0])), options.photographs)[1]
     files = spread(held_out, options.pictures)
-    dark_tasks = () if options.task else DARK
     rows: list[tuple[str, list[Evaluation]]] = []
     with tempfile.TemporaryDirectory() as folder:
-        dark = [darken(path, Path(folder, f"{path.stem}.png"), options.seed) for path in files]
-        for scene, pictures, tasks in (("as it is", files, options.task or SINGLE), ("dark", dark, dark_tasks)):
+        scenes = [("as it is", files, options.task or SINGLE)]
+        if not options.task:
+            dark = [darken(path, Path(folder, f"{path.stem}.png"), options.seed) for path in files]
+            scenes.append(("dark", dark, DARK))
+        for scene, pictures, tasks in scenes:
             for task in tasks:
                 test_set = TestSet(task, [(None, path) for path in pictures], task)
                 named = zip(restorers, options.model, strict=True)
@@ -86,9 +90,9 @@ def main() -> None:
     header = ("scene", "task", "input", *options.model)
     print(*markdown_table(header, [cells(scene, done) for scene, done in rows]), sep="\n")
     if options.json:
-        scenes = [{"scene": scene, "models": [each.to_json() for each in done]} for scene, done in rows]
+        written = [{"scene": scene, "models": [each.to_json() for each in done]} for scene, done in rows]
         with whole_file(options.json) as part:
-            part.write_text(json.dumps({**describe_machine("cpu"), "rows": scenes}, indent=2) + "\n", encoding="utf-8")
+            part.write_text(json.dumps({**describe_machine("cpu"), "rows": written}, indent=2) + "\n", encoding="utf-8")
 
 
 def cells(scene: str, done: list[Evaluation]) -> list[str]:

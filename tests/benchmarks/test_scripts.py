@@ -67,7 +67,7 @@ def test_inference(tmp_path: Path) -> None:
 def test_tiles(tmp_path: Path, model_folder: Path) -> None:
     for number in range(8):
         write_picture(tmp_path / "photographs" / f"{number}.png", 130 + number, 170)
-    size = ("--size", "300x256", "--tile", "256", "--threads", "1")
+    size = ("--size", "300x280", "--tile", "256", "--threads", "1")
     options = ("--model", str(model_folder), *size)
     rows = run_script("tiles.py", tmp_path / "tiles.json", str(tmp_path / "photographs"), *options)["rows"]
     assert len(rows) == 5
