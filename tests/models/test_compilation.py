@@ -10,7 +10,7 @@ import torch
 
 import moceir
 from moceir.config import ModelConfig
-from moceir.models.compilation import MOST_SIZES, CompiledInference, compile_parts
+from moceir.models.compilation import MOST_SIZES, CompiledInference, compile_for_training
 from moceir.models.stripes import stripe_height
 
 # What torch's compiler imports uses what torch itself has deprecated.
@@ -57,18 +57,20 @@ def marked(*marks: Any) -> Any:
 
 
 @marked(*compiles)
-def test_training_with_compiled_parts_has_the_same_gradients(network: moceir.MoCEIR) -> None:
+def test_training_with_compiled_parts_and_experts_at_once_has_the_same_gradients(network: moceir.MoCEIR) -> None:
+    network = moceir.MoCEIR(network.config.model_copy(update={"experts": 2})).double()
     plain = copy.deepcopy(network)
-    compile_parts(network, sizes=2)
-    images, noise = torch.rand(2, 3, 16, 16), torch.randn(1, 2, 4)
+    compile_for_training(network, sizes=2)
+    images, noise = torch.rand(2, 3, 16, 16).double(), torch.randn(1, 2, 2).double()
     results = []
     for each in (network, plain):
         restored, _ = each.restore_with_routing(images, noise)
         restored.square().mean().backward()
-        results.append((restored, [p.grad for p in each.parameters() if p.grad is not None]))
+        # Where nothing went to an expert, it has no gradient, or one of zeros.
+        results.append((restored, [torch.zeros_like(p) if p.grad is None else p.grad for p in each.parameters()]))
 
-    assert graphs() >= 3
-    torch.testing.assert_close(results[0], results[1], atol=1e-5, rtol=1e-4)
+    assert graphs() == 6, "norm, attention twice, feed-forward and two experts, each whole"
+    torch.testing.assert_close(results[0], results[1], atol=1e-9, rtol=1e-6)
 
 
 @marked(*compiles)

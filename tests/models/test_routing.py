@@ -131,6 +131,26 @@ def test_noise_can_change_the_choice_but_not_the_scores() -> None:
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 4])
+def test_experts_that_get_the_whole_batch_learn_the_same(top_k: int) -> None:
+    torch.manual_seed(0)
+    mixture = ExpertMixture(8, 16, (1, 2, 4, 8), (4, 8, 16, 32), top_k, bias_to_cheap=True).double()
+    x, shared = random(9, 8, 6, 7, seed=1).double(), random(9, 8, 6, 7, seed=2).double()
+    embedding, noise = 10 * random(9, 16, seed=3).double(), random(9, 4, seed=4).double()
+
+    def learn() -> list[torch.Tensor]:
+        mixture.zero_grad()
+        wanted = [t.clone().requires_grad_() for t in (x, embedding, shared)]
+        mixed, decision = mixture(*wanted, noise)
+        assert decision.experts.unique().numel() == 4
+        (mixed.square().mean() + decision.balance_loss).backward()
+        return [mixed, *(t.grad for t in wanted), *(p.grad for p in mixture.parameters())]
+
+    expected = learn()
+    mixture.all_at_once = True
+    torch.testing.assert_close(learn(), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 4])
 def test_mixture_equals_running_each_image_by_hand(top_k: int) -> None:
     torch.manual_seed(0)
     mixture = ExpertMixture(8, 16, (1, 2, 4, 8), (4, 8, 16, 32), top_k, bias_to_cheap=True).double()

@@ -214,6 +214,12 @@ class ExpertMixture(nn.Module):
         complexity = [size / max(sizes) for size in sizes]
         self.router = Router(channels, embedding, complexity, top_k, bias_to_cheap=bias_to_cheap)
         self.out = Pointwise(channels, channels, bias=False)
+        self.all_at_once = False
+        """Whether, in training, each expert gets the whole batch and what is not its own counts nothing.
+
+        More work, but of shapes that do not change from step to step: compilers and the convolutions of accelerators
+        prepare themselves for each shape anew, which takes many times as long as a step.
+        """
 
     def forward(
         self,
@@ -229,6 +235,8 @@ class ExpertMixture(nn.Module):
         In stripes, ``x`` is used up: the result takes its place.
         """
         decision = self.router(x, embedding, noise, steering, whole)
+        if self.all_at_once and torch.is_grad_enabled():
+            return self._all_at_once(x, shared, decision), decision
         shares: list[tuple[Any, Tensor, Tensor]] = []  # the expert, its images, their gates
         for e, expert in enumerate(self.experts):
             image, choice = torch.where(decision.experts == e)
@@ -247,3 +255,11 @@ class ExpertMixture(nn.Module):
 
         window = max(expert.attention.window for expert, _, _ in shares)
         return by_stripes(mix, x, shared, reach=EXPERT_REACH, align=window, into=x), decision
+
+    def _all_at_once(self, x: Tensor, shared: Tensor, decision: RoutingDecision) -> Tensor:
+        gates = torch.zeros_like(decision.logits, dtype=decision.gates.dtype)
+        gates = gates.scatter(1, decision.experts, decision.gates)[..., None, None, None]
+        mixed = torch.zeros_like(x)
+        for e, expert in enumerate(self.experts):
+            mixed = mixed + gates[:, e] * expert(x, shared)
+        return self.out(mixed)

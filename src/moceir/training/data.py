@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from moceir.data.mixtures import (
@@ -83,6 +84,7 @@ class Pairs(L.LightningDataModule):
             sampler=dealt if self.processes > 1 else None,
             num_workers=self.workers,
             prefetch_factor=4 if self.workers else None,
+            pin_memory=torch.cuda.is_available(),  # batches travel to the device while it computes
         )
 
 

@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError, WeightsError
 from moceir.files import cannot_write
-from moceir.models.compilation import compile_parts
+from moceir.models.compilation import compile_for_training
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.recipe import Recipe, load_recipe
@@ -93,7 +93,7 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
     if started is not None and last is None:
         module.network.load_state_dict(started.state_dict())
     if recipe.compile:
-        compile_parts(module.network, sizes=len(recipe.stages) + 1)  # the validation's is one more
+        compile_for_training(module.network, sizes=len(recipe.stages))
     schedule = ScheduleCallback(recipe.optimizer, steps, options.max_seconds)
     pairs.follow(schedule)
     validated = recipe.validation.share > 0

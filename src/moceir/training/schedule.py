@@ -41,7 +41,8 @@ class ScheduleCallback(L.Callback):
     """Sets the learning rate before each step and ends the run.
 
     Progress is the larger of the share of steps done and the share of the time budget spent, so a run with a budget
-    anneals to its end on any machine. The time spent survives a resume.
+    anneals to its end on any machine. The time spent survives a resume. What the first step takes is no progress: it
+    may compile for minutes, in which the warm-up would go by without a step.
 
     Args:
         optimizer: Learning-rate settings.
@@ -55,17 +56,24 @@ class ScheduleCallback(L.Callback):
         self.max_seconds = max_seconds
         self.seconds = 0.0
         """Time spent so far, over all stretches, as all processes last agreed on it."""
+        self._preparing = 0.0
+        """Part of it that first steps took."""
+        self._batches = 0
         self._spent_before = 0.0
         self._started = 0.0
 
     def progress(self, step: int) -> float:
         """How far the run is after ``step`` steps, 0 to 1."""
-        by_time = self.seconds / self.max_seconds if self.max_seconds else 0.0
+        by_time = 0.0
+        if self.max_seconds:
+            left = max(self.max_seconds - self._preparing, 1e-9)
+            by_time = (self.seconds - self._preparing) / left
         return min(max(step / self.steps, by_time), 1.0)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
         self._started = time.monotonic()
+        self._batches = 0
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -75,7 +83,11 @@ class ScheduleCallback(L.Callback):
         Processes whose clocks differ would train at different rates and, at the end, wait for each other for ever: the
         clock of the first one counts for all.
         """
+        before = self.seconds
         self.seconds = trainer.strategy.broadcast(self._spent_before + time.monotonic() - self._started)
+        if self._batches == 1:
+            self._preparing += self.seconds - before
+        self._batches += 1
         rate = learning_rate(self.optimizer, self.progress(trainer.global_step))
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
@@ -91,8 +103,9 @@ class ScheduleCallback(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Remember the time spent."""
-        return {"seconds": self.seconds}
+        return {"seconds": self.seconds, "preparing": self._preparing}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting from the time spent before."""
         self._spent_before = self.seconds = state_dict["seconds"]
+        self._preparing = state_dict.get("preparing", 0.0)  # checkpoints of before do not know it
