@@ -124,7 +124,7 @@ class Card:
             "",
             *markdown_table(("size", "seconds", "seconds per megapixel"), rows),
             "",
-            "**Time on a GPU was not measured.**",
+            "No GPU was there for this table.",
         ]
 
     def sheets(self) -> list[str]:
