@@ -27,7 +27,8 @@ test: $(DEV) ## run all checks: ruff, basedpyright, pytest
 	@echo "basedpyright"
 	@$(BIN)/basedpyright
 	@echo "pytest"
-	@$(BIN)/python -m pytest
+	@# A process for each core, of one thread each: more threads than cores would wait for each other.
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 clean: ## remove the virtual environment, the demo's results and all caches
 	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis build dist
