@@ -75,6 +75,19 @@ def test_progress_is_the_larger_of_steps_and_time(monkeypatch: pytest.MonkeyPatc
     assert trainer.should_stop
 
 
+def test_a_first_step_beyond_the_budget_leaves_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(schedule.time, "monotonic", lambda: now[0])
+    trainer = FakeTrainer()
+    callback = ScheduleCallback(OPTIMIZER, steps=10, max_seconds=50)
+    callback.on_train_start(None, None)  # type: ignore[arg-type]
+    trainer.step(callback)
+    now[0] = 60.0
+    trainer.step(callback)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-6)
+    assert trainer.should_stop
+
+
 def test_all_processes_follow_the_clock_of_the_first() -> None:
     trainer = FakeTrainer(first_clock=30.0)
     callback = ScheduleCallback(OPTIMIZER, steps=10, max_seconds=50)

@@ -1,4 +1,4 @@
-"""``torch.compile`` on parts of a network: all that is worth it in training, what every picture passes in inference.
+"""``torch.compile`` on the parts of a network that take the time; on experts in training only.
 
 Parts of one shape share one graph, so that a network makes few of them, whatever its depth.
 """
@@ -20,6 +20,9 @@ from moceir.models.network import SIZE_MULTIPLE, DecoderBlock, MoCEIR
 from moceir.models.routing import ExpertMixture
 from moceir.models.stripes import stripe_height
 
+ON_EVERY_ROUTE = (MDTA, CrossMDTA, GDFN)
+"""What every picture passes, whatever its experts."""
+
 MOST_SIZES = 8
 """Of how many sizes CUDA graphs are kept at most: each holds memory of its own."""
 
@@ -34,7 +37,7 @@ def compile_for_training(network: MoCEIR, sizes: int) -> None:
         network: Its parts are compiled when they are called.
         sizes: Of how many sizes the batches will be, with a graph for each.
     """
-    parts: list[nn.Module] = [p for p in network.modules() if isinstance(p, (MDTA, CrossMDTA, GDFN, Expert))]
+    parts: list[nn.Module] = [p for p in network.modules() if isinstance(p, (*ON_EVERY_ROUTE, Expert))]
     for part in network.modules():
         if isinstance(part, ExpertMixture):
             part.all_at_once = True
@@ -53,7 +56,7 @@ def compile_for_inference(network: MoCEIR, *, graphs: bool = False) -> None:
         network: Its parts are compiled when they are called.
         graphs: Whether calls are recorded as CUDA graphs (``reduce-overhead``), once for each size.
     """
-    parts = [part for part in network.modules() if isinstance(part, (MDTA, CrossMDTA, GDFN))]
+    parts = [part for part in network.modules() if isinstance(part, ON_EVERY_ROUTE)]
     _compile(parts, None, mode="reduce-overhead" if graphs else None)
 
 

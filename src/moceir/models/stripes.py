@@ -137,12 +137,9 @@ class _Stripe:
 
 def _rows(x: Tensor, reach: int, align: int) -> int | None:
     """Rows of a stripe of this map; None if it stays whole."""
-    # Before anything else: what a context variable holds is nothing that torch.compile can follow.
-    if torch.compiler.is_compiling() or torch.is_grad_enabled():
-        return None
     traced = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage] - documented, not re-exported
-    forced = _forced_rows.get()
-    if traced or forced == 0:
+    # The context variable comes last: torch.compile cannot follow it.
+    if traced or torch.compiler.is_compiling() or torch.is_grad_enabled() or (forced := _forced_rows.get()) == 0:
         return None
     batch, channels, height, width = x.shape
     rows = forced or stripe_height(batch, channels, width, x.element_size(), x.device.type, reach)

@@ -59,6 +59,7 @@ class ScheduleCallback(L.Callback):
         self._preparing = 0.0
         """Part of it that first steps took."""
         self._batches = 0
+        """Batches begun since the last start or resume."""
         self._spent_before = 0.0
         self._started = 0.0
 
@@ -66,8 +67,8 @@ class ScheduleCallback(L.Callback):
         """How far the run is after ``step`` steps, 0 to 1."""
         by_time = 0.0
         if self.max_seconds:
-            left = max(self.max_seconds - self._preparing, 1e-9)
-            by_time = (self.seconds - self._preparing) / left
+            budget = self.max_seconds - self._preparing
+            by_time = (self.seconds - self._preparing) / budget if budget > 0 else 1.0
         return min(max(step / self.steps, by_time), 1.0)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
