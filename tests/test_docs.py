@@ -35,8 +35,8 @@ def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in commands:
         extra: list[str] = []
         if command[0] == "train" and "--resume" not in command:
-            small = TINY[2:] if "finetune" in command[1] else TINY
-            extra = [word for text in small for word in ("--set", text)]
+            changes = TINY[2:] if "--start" in command else TINY
+            extra = [word for text in changes for word in ("--set", text)]
         if command[0] in ("train", "evaluate", "benchmark"):
             extra += ["--device", "cpu"]
         result = run(*command, *extra)

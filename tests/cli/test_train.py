@@ -97,6 +97,28 @@ def test_start_from_weights(whole_run: Path, photographs: Path, tmp_path: Path) 
     assert all(torch.allclose(begun[key], ended[key], atol=1e-3) for key in begun)
 
 
+def test_start_from_weights_of_a_smaller_network(whole_run: Path, photographs: Path, tmp_path: Path) -> None:
+    config = load(whole_run / "best").config
+    larger = config.model_copy(update={"dim": 2 * config.dim, "latent_blocks": config.latent_blocks + 1})
+    model = larger.model_dump(mode="json")
+    recipe = write_recipe(tmp_path / "recipe.yaml", model=model, steps=1, optimizer={"lr": 1e-9, "final_lr": 0})
+    begin = ("train", recipe, "--data", photographs, "-o", tmp_path / "run", "--device", "cpu", "--start")
+    assert run(*begin, whole_run / "best").exit_code == 0
+    grown = load(tmp_path / "run" / "best")
+    assert grown.config == larger
+    picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before, after = load(whole_run / "best")(picture), grown(picture)
+    assert (before - picture).abs().max() > 0.01
+    torch.testing.assert_close(after, before, rtol=0, atol=5e-3)  # weights travel in half precision
+
+    recipe = write_recipe(tmp_path / "smaller.yaml")
+    refused = run("train", recipe, "--data", photographs, "-o", tmp_path / "no", "--start", tmp_path / "run" / "best")
+    assert refused.exit_code == 2
+    assert "a network cannot be grown from" in str(refused.exception)
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_time_budget_ends_the_run_annealed(photographs: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", steps=100_000, epoch_steps=50_000)
     result = run("train", recipe, "--data", photographs, "-o", tmp_path / "run", "--max-time", "2s", "--device", "cpu")

@@ -18,7 +18,9 @@ def train_command(
         Path | None, typer.Option("--output", "-o", help="Run folder; runs/NAME of the recipe if not given.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
-    start: Annotated[str | None, typer.Option("--start", help="Model whose weights to begin with.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", help="Model whose weights to begin with; a smaller network is grown.")
+    ] = None,
     max_time: Annotated[
         float | None,
         typer.Option(

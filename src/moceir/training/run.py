@@ -16,9 +16,10 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, Ric
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from moceir.config import ModelConfig
-from moceir.errors import ConfigError, WeightsError
+from moceir.errors import ConfigError
 from moceir.files import cannot_write
 from moceir.models.compilation import compile_for_training
+from moceir.models.growth import check_growth, grow
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.recipe import Recipe, load_recipe
@@ -48,7 +49,7 @@ class TrainOptions:
     resume: bool = False
     """Go on from the last checkpoint in the run folder."""
     start: str | None = None
-    """Model whose weights to begin with, instead of random ones."""
+    """Model whose weights to begin with, instead of random ones; a smaller one than the recipe's is grown."""
     max_seconds: float | None = None
     """End after this time, with the learning rate annealed to fit."""
     workers: int = 0
@@ -77,10 +78,11 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
         The folder of the best model by validation PSNR, or of the last one if the recipe has no validation.
 
     Raises:
-        ConfigError: If the run folder holds another run or nothing to resume, or the settings do not fit the machine.
+        ConfigError: If the run folder holds another run or nothing to resume, the settings do not fit the machine, or
+            the starting weights cannot be grown into the recipe's network.
         DataError: If the pictures are missing, too few or damaged.
         TrainingError: If the loss or its gradient is no longer a number.
-        WeightsError: If the starting weights are missing or do not fit the recipe's network.
+        WeightsError: If the starting weights are missing or damaged.
     """
     _check_options(recipe, options)
     started = load(options.start) if options.start is not None else None
@@ -91,7 +93,7 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     module = RestorationModule(recipe, config, pairs.names)
     if started is not None and last is None:
-        module.network.load_state_dict(started.state_dict())
+        module.network.load_state_dict(grow(started, config, seed=recipe.seed).state_dict())
     if recipe.compile:
         compile_for_training(module.network, sizes=len(recipe.stages))
     schedule = ScheduleCallback(recipe.optimizer, steps, options.max_seconds)
@@ -176,9 +178,8 @@ def _network_config(recipe: Recipe, started: MoCEIR | None) -> ModelConfig:
             raise ConfigError("the recipe names no model; name one, or give weights to start from with --start")
         return started.config
     config = preset(recipe.model) if isinstance(recipe.model, str) else recipe.model
-    if started is not None and started.config != config:
-        msg = "the weights to start from belong to another network than the recipe's model; leave model out of it"
-        raise WeightsError(msg)
+    if started is not None:
+        check_growth(started.config, config)
     return config
 
 
