@@ -12,7 +12,8 @@ from layouts import build_layout
 from support import run, write_photographs, write_picture
 
 ROOT = Path(__file__).parents[1]
-TINY = ["model=nano", "epochs=null", "steps=2", "stages.0.patch_px=16", "stages.0.batch=2", "epoch_steps=1"]
+TINY = ["model=nano", "epochs=null", "steps=2", "epoch_steps=1", "stages.0.patch_px=16", "stages.0.batch=2"]
+TINY += ["validation.patch_px=16", "validation.most=1"]
 """What makes a published recipe a matter of seconds."""
 
 
