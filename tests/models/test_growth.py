@@ -10,13 +10,13 @@ from moceir.errors import ConfigError
 from moceir.models.growth import grow
 from moceir.models.network import MoCEIR
 
-SMALL = {"encoder_blocks": (1, 0, 1), "latent_blocks": 1, "decoder_blocks": (1, 1, 0), "refinement_blocks": 1}
+SHALLOW = {"encoder_blocks": (1, 0, 1), "latent_blocks": 1, "decoder_blocks": (1, 1, 0), "refinement_blocks": 1}
 
 
 def network(**changes: object) -> MoCEIR:
     """A network whose every weight counts: not even the scales of its norms are one."""
     torch.manual_seed(0)
-    model = MoCEIR(ModelConfig.model_validate({"dim": 8, **SMALL, **changes}))
+    model = MoCEIR(ModelConfig.model_validate({"dim": 8, **SHALLOW, **changes}))
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             moved = parameter + 0.2 * torch.randn_like(parameter)
@@ -60,7 +60,7 @@ def test_wider_and_deeper_is_the_same_at_first(dim: int, times: int, more: list[
         assert all(torch.equal(a, b) for a, b in zip(routes, more_routes, strict=True))
 
 
-def test_two_experts_of_an_odd_width() -> None:
+def test_two_experts_of_a_width_that_four_does_not_divide() -> None:
     model = network(dim=10, experts=2, heads=(1, 2, 4, 8))
     images = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     grown = grow(model, model.config.model_copy(update={"dim": 20}))

@@ -48,9 +48,15 @@ class FakeTrainer:
         callback.on_train_batch_end(self, module, None, None, 0)  # type: ignore[arg-type]
 
 
-def test_progress_is_the_larger_of_steps_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(schedule.time, "monotonic", lambda: now[0])
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The one number that the clock shows, in seconds."""
+    shown = [100.0]
+    monkeypatch.setattr(schedule.time, "monotonic", lambda: shown[0])
+    return shown
+
+
+def test_progress_is_the_larger_of_steps_and_time(now: list[float]) -> None:
     trainer = FakeTrainer()
     callback = ScheduleCallback(OPTIMIZER, steps=10, max_seconds=50)
     callback.on_train_start(None, None)  # type: ignore[arg-type]
@@ -75,14 +81,12 @@ def test_progress_is_the_larger_of_steps_and_time(monkeypatch: pytest.MonkeyPatc
     assert trainer.should_stop
 
 
-def test_a_first_step_beyond_the_budget_leaves_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(schedule.time, "monotonic", lambda: now[0])
+def test_a_first_step_beyond_the_budget_leaves_nothing_to_do(now: list[float]) -> None:
     trainer = FakeTrainer()
     callback = ScheduleCallback(OPTIMIZER, steps=10, max_seconds=50)
     callback.on_train_start(None, None)  # type: ignore[arg-type]
     trainer.step(callback)
-    now[0] = 60.0
+    now[0] = 160.0
     trainer.step(callback)
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-6)
     assert trainer.should_stop

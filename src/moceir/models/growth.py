@@ -69,9 +69,8 @@ def check_growth(old: ModelConfig, new: ModelConfig) -> None:
     def depths(config: ModelConfig) -> tuple[int, ...]:
         return (*config.encoder_blocks, config.latent_blocks, *config.decoder_blocks, config.refinement_blocks)
 
-    kept = ("heads", "experts", "top_k")
-    other = [f"{name} {getattr(old, name)} to {getattr(new, name)}" for name in kept]
-    other = [change for name, change in zip(kept, other, strict=True) if getattr(old, name) != getattr(new, name)]
+    kept = [(name, getattr(old, name), getattr(new, name)) for name in ("heads", "experts", "top_k")]
+    other = [f"{name} {here} to {there}" for name, here, there in kept if here != there]
     if new.dim % old.dim:
         other.append(f"dim {old.dim} to {new.dim}")
     if any(there < here for here, there in zip(depths(old), depths(new), strict=True)):
@@ -79,7 +78,7 @@ def check_growth(old: ModelConfig, new: ModelConfig) -> None:
     if other:
         raise ConfigError(
             f"a network cannot be grown from {'; '.join(other)}: dim may be multiplied and blocks added, in each stage "
-            "as many or more, and nothing else; start from weights of the shape or of a smaller one of its kind"
+            "as many or more, and nothing else; start from a smaller network, or leave model out of the recipe"
         )
 
 
