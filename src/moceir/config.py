@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -35,6 +35,13 @@ class ModelConfig(StrictModel):
     """How many experts work on an image in each routed block."""
     complexity_bias: bool = True
     """Whether the balance loss weighs experts by their size, so that cheap ones are preferred."""
+    join: Literal["published", "added", "values"] = "published"
+    """How the experts' features reach the output of a routed block: ``published`` uses them as queries of the
+    cross-attention only; ``added`` also adds them through a projection that starts at zero; ``values`` takes the
+    values of the cross-attention from them as well."""
+    gate: Literal["softmax", "straight_through"] = "softmax"
+    """What an expert's features are multiplied by: ``softmax`` is its share among all experts; ``straight_through``
+    is its share among the chosen ones (1 for a single expert) with the gradient of the softmax."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -186,15 +186,20 @@ class MDTA(nn.Module):
 class CrossMDTA(nn.Module):
     """MDTA whose queries come from one feature map and whose keys and values from another (7x7 depthwise).
 
-    Source: MoCE-IR (arXiv 2411.18466), section 3: the experts' features attend to the shared ones.
+    Source: MoCE-IR (arXiv 2411.18466), section 3: the experts' features attend to the shared ones. With
+    ``values_from_query`` the values come from the queries' map as well, and only the keys from the other.
     """
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int, *, values_from_query: bool = False) -> None:
         super().__init__()
+        self.values_from_query = values_from_query
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.q = Pointwise(channels, channels, bias=False)
         self.q_depthwise = depthwise(channels, 3, bias=False)
-        self.kv = Pointwise(channels, 2 * channels, bias=False)
+        if values_from_query:
+            self.k, self.v = (Pointwise(channels, channels, bias=False) for _ in range(2))
+        else:
+            self.kv = Pointwise(channels, 2 * channels, bias=False)
         self.kv_depthwise = depthwise(2 * channels, 7, bias=False)
         self.out = Pointwise(channels, channels, bias=False)
 
@@ -208,7 +213,8 @@ class CrossMDTA(nn.Module):
 
         def project(crop: Crop, query: Tensor, context: Tensor) -> tuple[Tensor, ...]:
             q = crop(self.q_depthwise(self.q(query)))
-            return q, *crop(self.kv_depthwise(self.kv(context))).chunk(2, dim=1)
+            kv = torch.cat([self.k(context), self.v(query)], dim=1) if self.values_from_query else self.kv(context)
+            return q, *crop(self.kv_depthwise(kv)).chunk(2, dim=1)
 
         return channel_attention(
             project,

@@ -110,7 +110,8 @@ def _decoder_block(config: ModelConfig, level: int, pixels: int) -> int:
     c, heads = config.channels(level), config.heads[level]
     cross = (3 * c * c + 9 * c + 49 * 2 * c) * pixels + _attention(c, heads, pixels)
     router = (c + config.channels(3)) * config.experts
-    around = 3 * c * c * pixels  # to_shared, to_experts, and the projection behind the experts
+    projections = 4 if config.join == "added" else 3  # to_shared, to_experts, behind the experts, and what is added
+    around = projections * c * c * pixels
     return around + _mdta(c, heads, pixels) + router + cross + _gdfn(c, pixels)
 
 

@@ -24,7 +24,7 @@ from moceir.models.network import DecoderBlock, EncoderBlock, MoCEIR
 
 # Inner channels are those of heads, experts and hidden layers; all others belong to the residual stream.
 _WRITES_INNER = re.compile(
-    r"\.(qkv|q|kv)(_depthwise)?\.|\.ffn\.(expand|depthwise)\.|\.experts\.\d+\.(reduce|modulate|attention)\."
+    r"\.(qkv|q|k|v|kv)(_depthwise)?\.|\.ffn\.(expand|depthwise)\.|\.experts\.\d+\.(reduce|modulate|attention)\."
     r"|\.mlp\.|\.router\.|\.temperature$|\.down\.0\.|^output\."
 )
 _READS_INNER = re.compile(
@@ -69,8 +69,12 @@ def check_growth(old: ModelConfig, new: ModelConfig) -> None:
     def depths(config: ModelConfig) -> tuple[int, ...]:
         return (*config.encoder_blocks, config.latent_blocks, *config.decoder_blocks, config.refinement_blocks)
 
-    kept = [(name, getattr(old, name), getattr(new, name)) for name in ("heads", "experts", "top_k")]
-    other = [f"{name} {here} to {there}" for name, here, there in kept if here != there]
+    kept = [(name, getattr(old, name), getattr(new, name)) for name in ("heads", "experts", "top_k", "join", "gate")]
+    other = [
+        f"{name} {here} to {there}"
+        for name, here, there in kept
+        if here != there and (name, here, there) != ("join", "published", "added")
+    ]
     if new.dim % old.dim:
         other.append(f"dim {old.dim} to {new.dim}")
     if any(there < here for here, there in zip(depths(old), depths(new), strict=True)):

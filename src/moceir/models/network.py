@@ -67,8 +67,12 @@ class DecoderBlock(nn.Module):
             config.expert_windows(),
             config.top_k,
             bias_to_cheap=config.complexity_bias,
+            straight_through=config.gate == "straight_through",
         )
-        self.cross = CrossMDTA(channels, heads)
+        self.cross = CrossMDTA(channels, heads, values_from_query=config.join == "values")
+        self.added = Pointwise(channels, channels, bias=False) if config.join == "added" else None
+        if self.added is not None:
+            nn.init.zeros_(self.added.weight)
         self.norm_ffn = ChannelLayerNorm(channels)
         self.ffn = GDFN(channels, bias=False)
 
@@ -85,6 +89,8 @@ class DecoderBlock(nn.Module):
         shared = self.shared(normed, before=self.to_shared, whole=whole)
         for_experts = by_stripes(lambda _, x: self.to_experts(x), normed, into=normed)
         routed, decision = self.mixture(for_experts, embedding, shared, noise, steering, whole)
+        if self.added is not None:
+            x = by_stripes(lambda _, routed: cast("Pointwise", self.added)(routed), routed, onto=x)
         x = self.cross(routed, shared, onto=x, whole=whole)
         return self.ffn(x, before=self.norm_ffn, onto=x), decision
 

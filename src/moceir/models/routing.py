@@ -25,7 +25,8 @@ class RoutingDecision(NamedTuple):
 
     Attributes:
         experts: Chosen experts, best first, ``(B, k)`` int64.
-        gates: Their softmax weights (not renormalised over the k), ``(B, k)``.
+        gates: What their features are multiplied by, ``(B, k)``: softmax weights, not renormalised over the k (see
+            ``ModelConfig.gate``).
         logits: Scores of all experts before any noise, ``(B, n)``.
         balance_loss: Scalar that is small when the experts share the work as the bias asks; zero outside training.
     """
@@ -143,9 +144,17 @@ class Router(nn.Module):
     complexity: Tensor
 
     def __init__(
-        self, channels: int, embedding: int, complexity: Sequence[float], top_k: int, *, bias_to_cheap: bool
+        self,
+        channels: int,
+        embedding: int,
+        complexity: Sequence[float],
+        top_k: int,
+        *,
+        bias_to_cheap: bool,
+        straight_through: bool = False,
     ) -> None:
         super().__init__()
+        self.straight_through = straight_through
         experts = len(complexity)
         self.top_k = top_k
         self.bias_to_cheap = bias_to_cheap
@@ -178,6 +187,8 @@ class Router(nn.Module):
         if isinstance(steering, Effort):
             experts = steering.choose(noisy, experts, self.complexity)
         gates = chances.gather(-1, experts)
+        if self.straight_through:
+            gates = gates + (gates / gates.sum(dim=-1, keepdim=True) - gates).detach()
         balance = logits.new_zeros(()) if noise is None else self.balance_loss(logits, noisy)
         return RoutingDecision(experts, gates, logits, balance)
 
@@ -207,12 +218,15 @@ class ExpertMixture(nn.Module):
         top_k: int,
         *,
         bias_to_cheap: bool,
+        straight_through: bool = False,
     ) -> None:
         super().__init__()
         self.experts = nn.ModuleList(Expert(channels, r, w) for r, w in zip(ranks, windows, strict=True))
         sizes = [sum(p.numel() for p in expert.parameters()) for expert in self.experts]
         complexity = [size / max(sizes) for size in sizes]
-        self.router = Router(channels, embedding, complexity, top_k, bias_to_cheap=bias_to_cheap)
+        self.router = Router(
+            channels, embedding, complexity, top_k, bias_to_cheap=bias_to_cheap, straight_through=straight_through
+        )
         self.out = Pointwise(channels, channels, bias=False)
         self.all_at_once = False
         """Whether, in training, each expert gets the whole batch and what is not its own counts nothing.
