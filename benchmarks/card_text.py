@@ -14,7 +14,7 @@ from moceir.evaluation.published import REFERENCE
 from moceir.evaluation.report import beside_published, markdown_table
 from moceir.evaluation.scoring import ImageScore
 from moceir.models.cost import network_cost
-from moceir.reports import ExpertUsage, block_levels, block_names
+from moceir.restoration.reports import ExpertUsage, block_levels, block_names
 from moceir.weights import ModelFile
 
 HARDLY_DB = 0.5

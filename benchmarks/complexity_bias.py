@@ -19,9 +19,9 @@ import torch
 from curves import Curve, read_curves
 from matplotlib.figure import Figure
 
-from moceir.allocator import keep_freed_memory
 from moceir.files import whole_file
 from moceir.insight.figures import GROUP_COLOURS
+from moceir.machine.allocator import keep_freed_memory
 from moceir.models.presets import preset
 from moceir.recipe import Recipe
 from moceir.training.run import TrainOptions, train

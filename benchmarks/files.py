@@ -31,11 +31,11 @@ import numpy as np
 import torch
 
 from moceir import image_io
-from moceir.allocator import keep_freed_memory
 from moceir.cli import app, jobs
+from moceir.evaluation.profiling import describe_machine
 from moceir.files import whole_file
+from moceir.machine.allocator import keep_freed_memory
 from moceir.models.network import MoCEIR
-from moceir.profiling import describe_machine
 from moceir.restoration import Restorer
 
 SUFFIXES = (".jpg", ".png", ".webp", ".tif")

@@ -34,11 +34,11 @@ import torch
 from numpy.typing import NDArray
 
 from moceir import image_io
-from moceir.allocator import keep_freed_memory
 from moceir.cli import app
 from moceir.degradations import Degradation, Noise, Rain
+from moceir.evaluation.profiling import describe_machine
 from moceir.files import whole_file
-from moceir.profiling import describe_machine
+from moceir.machine.allocator import keep_freed_memory
 
 FIELD_PX = 16
 PERIOD = 8

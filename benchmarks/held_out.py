@@ -21,13 +21,13 @@ import torch
 from model_card import spread
 
 from moceir import image_io
-from moceir.allocator import keep_freed_memory
 from moceir.data.synthesis import dimmed, random_light, sample_generator
 from moceir.evaluation import Evaluation, TestSet, evaluate
+from moceir.evaluation.profiling import describe_machine
 from moceir.evaluation.report import markdown_table
 from moceir.files import whole_file
 from moceir.insight.validation import held_out_files
-from moceir.profiling import describe_machine
+from moceir.machine.allocator import keep_freed_memory
 from moceir.restoration import Restorer
 from moceir.weights import read_description, resolve
 

@@ -31,11 +31,11 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from straightforward import Straightforward
 from torch import Tensor
 
-from moceir.allocator import keep_freed_memory
+from moceir.evaluation.profiling import Subject, describe_machine, peak_growth_bytes, sample_picture
 from moceir.evaluation.report import markdown_table
 from moceir.files import whole_file
 from moceir.insight.figures import GROUP_COLOURS
-from moceir.profiling import Subject, describe_machine, peak_growth_bytes, sample_picture
+from moceir.machine.allocator import keep_freed_memory
 from moceir.restoration import Restorer
 
 NETWORKS = ("package", "straightforward")

@@ -1,9 +1,9 @@
-"""Measure the peak memory of whole pictures and set it beside what ``moceir.memory`` predicts.
+"""Measure the peak memory of whole pictures and set it beside what ``moceir.restoration.memory`` predicts.
 
     python benchmarks/memory.py --preset tiny --size 1024x1024 --preset base --size 512x512
 
-Each picture is restored in a fresh process on the processor, on the dearest route. The constants in ``moceir.memory``
-are right as long as no measured peak is above its prediction.
+Each picture is restored in a fresh process on the processor, on the dearest route. The constants in
+``moceir.restoration.memory`` are right as long as no measured peak is above its prediction.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import argparse
 import itertools
 
 from moceir.cli.options import parse_size
-from moceir.memory import peak_bytes
+from moceir.evaluation.profiling import Subject, cpu_peak_bytes
 from moceir.models.presets import preset
-from moceir.profiling import Subject, cpu_peak_bytes
+from moceir.restoration.memory import peak_bytes
 
 
 def main() -> None:

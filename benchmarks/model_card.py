@@ -42,17 +42,17 @@ from PIL import Image
 from routing_cost import timed
 
 from moceir import image_io
-from moceir.allocator import keep_freed_memory
 from moceir.degradations import CDD11, DEGRADATIONS
 from moceir.evaluation import Evaluation, TestSet, benchmark_set, evaluate
+from moceir.evaluation.profiling import describe_machine, sample_picture
 from moceir.evaluation.report import markdown_table
 from moceir.evaluation.sheet import Choice, picture_sheet
 from moceir.files import whole_file
 from moceir.insight.signatures import fingerprint
 from moceir.insight.validation import held_out_files
-from moceir.profiling import describe_machine, sample_picture
-from moceir.reports import ExpertUsage
+from moceir.machine.allocator import keep_freed_memory
 from moceir.restoration import Restorer
+from moceir.restoration.reports import ExpertUsage
 from moceir.weights import CONFIG_FILE, read_description
 
 ROOT = Path(__file__).parents[1]

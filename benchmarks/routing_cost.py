@@ -15,16 +15,16 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from moceir.config import ModelConfig
+from moceir.data.metrics import psnr_db
 from moceir.evaluation import benchmark_set
+from moceir.evaluation.profiling import describe_machine, sample_picture
 from moceir.evaluation.report import markdown_table
 from moceir.insight.figures import GROUP_COLOURS, page_style
-from moceir.metrics import psnr_db
 from moceir.models.cost import Route, network_cost
+from moceir.models.execution.stripes import stripe_rows
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, shifted_decisions
-from moceir.models.stripes import stripe_rows
-from moceir.profiling import describe_machine, sample_picture
-from moceir.reports import block_levels
+from moceir.restoration.reports import block_levels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,11 +25,11 @@ from pages import check_places, replace_tables
 from routing_cost import BENCHMARKS, cost_tables, curve_table, draw_curves, measure_curve
 from routing_tasks import PATCH_PX, forced_table, information_tables, signature_tables
 
-from moceir.allocator import keep_freed_memory
 from moceir.insight.figures import save_figure
 from moceir.insight.learning import Amount, make_signatures
 from moceir.insight.signatures import SIGNATURES_FILE, fingerprint
 from moceir.insight.validation import held_out_files, single_tasks
+from moceir.machine.allocator import keep_freed_memory
 from moceir.weights import load, read_description, resolve
 
 FIGURE = Path("images") / "effort.png"

@@ -27,7 +27,7 @@ from moceir.insight.validation import Sighting
 from moceir.models.cost import Route
 from moceir.models.network import MoCEIR
 from moceir.models.routing import Router, RoutingDecision
-from moceir.reports import ExpertUsage, block_levels, block_names
+from moceir.restoration.reports import ExpertUsage, block_levels, block_names
 
 PATCH_PX = 128
 SHUFFLES, RANDOM_ROUTERS = 200, 20

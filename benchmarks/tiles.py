@@ -23,11 +23,11 @@ from torch import Tensor
 from moceir.cli.options import parse_size
 from moceir.data.photographs import Photographs, picture_files
 from moceir.degradations import degrade
+from moceir.evaluation.profiling import describe_machine
 from moceir.evaluation.report import markdown_table
 from moceir.files import whole_file
 from moceir.models.network import MoCEIR
-from moceir.profiling import describe_machine
-from moceir.tiling import restore_in_tiles
+from moceir.restoration.tiling import restore_in_tiles
 from moceir.weights import load
 
 DEGRADATIONS = ("noise:sigma=25", "rain:strength=0.7", "haze", "low_light", "jpeg:quality=20")

@@ -31,14 +31,14 @@ from straightforward import Straightforward
 from torch import Tensor
 
 from moceir import image_io
-from moceir.allocator import keep_freed_memory
 from moceir.data.synthesis import sample_generator, to_8_bit
 from moceir.degradations import Spec, degrade, parse
-from moceir.devices import choose_device
+from moceir.evaluation.profiling import describe_machine, wait_for
 from moceir.evaluation.report import markdown_table
 from moceir.files import whole_file
+from moceir.machine.allocator import keep_freed_memory
+from moceir.machine.devices import choose_device
 from moceir.models.presets import preset
-from moceir.profiling import describe_machine, wait_for
 from moceir.recipe import Recipe, load_recipe
 from moceir.training.callbacks import FiniteGradients
 from moceir.training.data import Pairs

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from moceir import Restorer, image_io
+from moceir.data.metrics import psnr_db
 from moceir.evaluation.sheet import stack_rows
-from moceir.metrics import psnr_db
 
 HERE = Path(__file__).parent
 MARGIN_PX, LABEL_PX = 8, 24

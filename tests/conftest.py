@@ -14,7 +14,8 @@ from torch import Tensor
 
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
-from moceir.weights import ModelFile, from_published, load, save, to_published
+from moceir.weights import ModelFile, load, save
+from moceir.weights.published import from_published, to_published
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ _HOMES = {
     "MoCEIR": "moceir.models.network",
     "MoceirError": "moceir.errors",
     "ModelConfig": "moceir.config",
-    "Restorer": "moceir.restoration",
+    "Restorer": "moceir.restoration.restorer",
     "load": "moceir.weights",
     "preset": "moceir.models.presets",
 }

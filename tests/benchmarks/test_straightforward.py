@@ -7,8 +7,8 @@ import torch
 from straightforward import Straightforward
 from torch import Tensor
 
-from moceir.losses import l1_loss, spectral_l1_loss
 from moceir.models.network import MoCEIR
+from moceir.training.losses import l1_loss, spectral_l1_loss
 
 
 def twin_of(network: MoCEIR) -> Straightforward:

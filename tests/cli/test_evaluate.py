@@ -156,7 +156,7 @@ def test_a_broken_set_does_not_stop_the_others(identity: Path, test_sets: Path, 
 def test_lpips_is_one_more_column(
     identity: Path, test_sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moceir.metrics.load_lpips", lambda device: lambda restored, clean: 0.25)
+    monkeypatch.setattr("moceir.data.metrics.load_lpips", lambda device: lambda restored, clean: 0.25)
     out, table = tmp_path / "result.json", tmp_path / "table.md"
     files = ("--json", out, "--markdown", table)
     result = run("evaluate", "-m", identity, "--data", test_sets, "--benchmark", "rain100l", "--lpips", *files)

@@ -15,8 +15,8 @@ from support import moceir_process, run, write_picture
 
 import moceir
 from moceir import image_io
-from moceir.memory import peak_bytes
-from moceir.models.compilation import CompiledInference
+from moceir.models.execution.compilation import CompiledInference
+from moceir.restoration.memory import peak_bytes
 
 
 def test_a_file_becomes_a_file(tmp_path: Path, model_folder: Path) -> None:
@@ -168,7 +168,7 @@ def test_compiling_is_asked_for_by_an_option(
             asked.append(device)
             super().__init__(network, device)
 
-    monkeypatch.setattr("moceir.restoration.CompiledInference", Recorded)
+    monkeypatch.setattr("moceir.restoration.restorer.CompiledInference", Recorded)
     write_picture(tmp_path / "in.png", 20, 30)
     command = ("restore", tmp_path / "in.png", "--model", model_folder, "--device", "cpu")
 

@@ -28,7 +28,7 @@ def test_mutated_files_are_restored_or_refused(tmp_path: Path) -> None:
     assert restored + refused == FILES
     assert min(restored, refused) > FILES / 10
     assert summary["slowest_s"] < 20
-    # 4 megapixels are the most that is let through; at 60 bytes each (see moceir.batch) they take 240 MB.
+    # 4 megapixels are the most that is let through; at 60 bytes each (see moceir.batch.stages) they take 240 MB.
     assert summary["peak_mb"] < 240
     written = [path.name for path in tmp_path.iterdir() if path.suffix != ".dat"]
     assert len(written) == restored

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from moceir.insight import PictureInsight
-from moceir.reports import BlockReport, RoutingReport
+from moceir.restoration.reports import BlockReport, RoutingReport
 
 pytest.importorskip("matplotlib")
 

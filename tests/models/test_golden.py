@@ -9,11 +9,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from moceir.losses import l1_loss, spectral_l1_loss
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.models.routing import RoutingDecision
-from moceir.weights import load, published_key, to_published
+from moceir.training.losses import l1_loss, spectral_l1_loss
+from moceir.weights import load
+from moceir.weights.published import published_key, to_published
 
 TOLERANCE = {"nano": 2e-5, "nano_top2": 2e-5, "small": 1e-4, "base": 1e-4}
 """Largest error of an output, relative to its largest value."""

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moceir.models.attention import MDTA, ChannelCosines, CrossMDTA, channel_attention
+from moceir.models.execution.pointwise import Pointwise
+from moceir.models.execution.stripes import Crop
 from moceir.models.experts import Expert, WindowFFTAttention, window_convolution
 from moceir.models.layers import GDFN, ChannelLayerNorm, Downsample, Upsample, pad_to_multiple
-from moceir.models.pointwise import Pointwise
-from moceir.models.stripes import Crop
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError, ImageError
-from moceir.losses import l1_loss
 from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
+from moceir.training.losses import l1_loss
 
 
 def pictures(batch: int, height: int, width: int, seed: int = 0) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from layouts import drawn_picture
 from torch.utils.data import DataLoader
 
+from moceir.data.metrics import psnr_db
 from moceir.data.synthesis import Sample, sample_generator
 from moceir.degradations import degrade
-from moceir.metrics import psnr_db
 from moceir.models.presets import preset
 from moceir.recipe import Recipe
 from moceir.training.module import RestorationModule

@@ -18,10 +18,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from moceir.errors import ConfigError, TrainingError
-from moceir.losses import l1_loss
 from moceir.models.routing import Router, RoutingDecision
 from moceir.recipe import Recipe, load_recipe
 from moceir.training import module as module_file
+from moceir.training.losses import l1_loss
 from moceir.training.run import TrainOptions, train
 from moceir.weights import load
 

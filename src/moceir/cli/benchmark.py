@@ -11,7 +11,7 @@ import typer
 from moceir.cli.options import Compiled, Device, Precision, parse_size
 
 if TYPE_CHECKING:
-    from moceir.profiling import Profile
+    from moceir.evaluation.profiling import Profile
 
 COLUMNS = ("model", "size", "parameters", "route", "GMACs", "FFT Gops", "seconds", "peak MiB")
 
@@ -47,10 +47,10 @@ def benchmark_command(
     """
     sizes = [parse_size(text) for text in size or ["256x256"]]
 
-    from moceir.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
+    from moceir.batch.planning import check_reports  # noqa: PLC0415
+    from moceir.evaluation.profiling import Subject, describe_machine, profile  # noqa: PLC0415
     from moceir.evaluation.report import markdown_table  # noqa: PLC0415
-    from moceir.planning import check_reports  # noqa: PLC0415
-    from moceir.profiling import Subject, describe_machine, profile  # noqa: PLC0415
+    from moceir.machine.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
 
     check_reports(json_file)
     subjects = [Subject(name) for name in model or ()] + [Subject(name, untrained=True) for name in preset or ()]

@@ -54,9 +54,9 @@ def check_command(
     from rich.console import Console  # noqa: PLC0415 - keeps --help fast
     from rich.progress import Progress  # noqa: PLC0415
 
+    from moceir.batch.planning import check_reports  # noqa: PLC0415
     from moceir.data.checking import Checker  # noqa: PLC0415
     from moceir.data.layouts import DATA_SETS, find_data_set  # noqa: PLC0415
-    from moceir.planning import check_reports  # noqa: PLC0415
 
     check_reports(json_file)
     datasets = [find_data_set(name) for name in names] if names else list(DATA_SETS.values())

@@ -12,8 +12,8 @@ from moceir.cli.jobs import Overwrite, SkipExisting, Stages, existing_policy, ru
 from moceir.errors import DataError
 
 if TYPE_CHECKING:
+    from moceir.batch.planning import Job
     from moceir.image_io import Picture
-    from moceir.planning import Job
 
 
 class Format(StrEnum):
@@ -71,9 +71,9 @@ def degrade_command(
     existing = existing_policy(overwrite, skip_existing)
 
     from moceir import image_io  # noqa: PLC0415 - keeps --help fast
+    from moceir.batch.planning import Naming, plan  # noqa: PLC0415
     from moceir.data import degraded  # noqa: PLC0415
     from moceir.degradations import parse  # noqa: PLC0415
-    from moceir.planning import Naming, plan  # noqa: PLC0415
 
     spec = parse("+".join(kinds)) if kinds else None
     if spec and depth and "haze" not in spec.names:

@@ -79,10 +79,10 @@ def evaluate_command(
         if sheet_file.suffix.lower() not in (".png", ".jpg", ".jpeg"):
             raise typer.BadParameter(f"'{sheet_file}' must end in .png or .jpg", param_hint="--sheet")
 
-    from moceir.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
+    from moceir.batch.planning import check_reports  # noqa: PLC0415
+    from moceir.data.metrics import load_lpips  # noqa: PLC0415
     from moceir.evaluation import evaluate  # noqa: PLC0415
-    from moceir.metrics import load_lpips  # noqa: PLC0415
-    from moceir.planning import check_reports  # noqa: PLC0415
+    from moceir.machine.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
     from moceir.restoration import Restorer  # noqa: PLC0415
 
     check_reports(json_file, csv_file, markdown_file, sheet_file)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from moceir.insight import Guess, PictureInsight, Signatures
-    from moceir.reports import RoutingReport
+    from moceir.restoration.reports import RoutingReport
 
 BAR_CELLS = 4
 SHOWN_TASKS = 3
@@ -47,10 +47,10 @@ def inspect_command(
 
         moceir inspect testset/ --json routes.json --figure routes.svg
     """
-    from moceir.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
+    from moceir.batch.planning import check_reports  # noqa: PLC0415
     from moceir.insight import group_of, inspect_file, usage_by_group  # noqa: PLC0415
-    from moceir.planning import check_reports  # noqa: PLC0415
-    from moceir.restoration import Restorer  # noqa: PLC0415
+    from moceir.machine.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
+    from moceir.restoration.restorer import Restorer  # noqa: PLC0415
 
     route = parse_experts(experts, force_expert)
     if figure:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 
+from moceir.batch.pipeline import overlapped
 from moceir.errors import MoceirError, named
-from moceir.pipeline import overlapped
 
 if TYPE_CHECKING:
-    from moceir.planning import Job
+    from moceir.batch.planning import Job
 
 Read = TypeVar("Read")
 Worked = TypeVar("Worked")
@@ -67,7 +67,7 @@ def existing_policy(overwrite: bool, skip_existing: bool) -> Existing:
 
 @dataclass(frozen=True)
 class Stages(Generic[Read, Worked, Written]):
-    """How a picture is made, as in ``moceir.pipeline.overlapped``, and what its line says.
+    """How a picture is made, as in ``moceir.batch.pipeline.overlapped``, and what its line says.
 
     Attributes:
         done: What happened to a picture, as ``restored``.
@@ -104,7 +104,7 @@ def run_jobs(jobs: list[Job], problems: list[str], stages: Stages[Any, Any, Any]
     Raises:
         typer.Exit: With code 1 if anything failed or is left to do.
     """
-    from moceir.planning import check_target  # noqa: PLC0415 - keeps --help fast
+    from moceir.batch.planning import check_target  # noqa: PLC0415 - keeps --help fast
 
     for problem in problems:
         echo(f"failed: {problem}", err=True)

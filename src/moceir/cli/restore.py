@@ -27,9 +27,9 @@ from moceir.cli.streams import STREAM, restore_stream, size_and_time
 from moceir.errors import MoceirError
 
 if TYPE_CHECKING:
-    from moceir.batch import FileStages, Written
+    from moceir.batch.planning import Job
+    from moceir.batch.stages import FileStages, Written
     from moceir.image_io import Limits
-    from moceir.planning import Job
     from moceir.restoration import Restorer
 
 MANY, LIMITS = "Many files", "Limits"
@@ -219,11 +219,11 @@ def restore_command(
         raise typer.BadParameter("--sequence chooses the experts itself; leave out --effort, --experts, --force-expert")
     existing = existing_policy(overwrite, skip_existing)
 
-    from moceir.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
-    from moceir.batch import FileStages  # noqa: PLC0415
+    from moceir.batch.planning import Naming, check_reports, plan  # noqa: PLC0415
+    from moceir.batch.stages import FileStages  # noqa: PLC0415
     from moceir.image_io.formats import DEFAULT_QUALITY  # noqa: PLC0415
-    from moceir.planning import Naming, check_reports, plan  # noqa: PLC0415
-    from moceir.restoration import Restorer, check_strength  # noqa: PLC0415
+    from moceir.machine.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
+    from moceir.restoration.restorer import Restorer, check_strength  # noqa: PLC0415
 
     kind = None if file_format is Format.auto else file_format.value
     check_strength(strength)
@@ -299,8 +299,8 @@ def _limits(max_megapixels: float | None, max_file_size: str | None) -> Limits:
         typer.BadParameter: If the number of megapixels is none.
         ConfigError: If the file size is none.
     """
-    from moceir.batch import limits_that_fit  # noqa: PLC0415 - keeps --help fast
-    from moceir.memory import parse_bytes  # noqa: PLC0415
+    from moceir.batch.stages import limits_that_fit  # noqa: PLC0415 - keeps --help fast
+    from moceir.machine.memory import parse_bytes  # noqa: PLC0415
 
     if max_megapixels is not None and not 0 < max_megapixels < math.inf:
         raise typer.BadParameter(f"--max-megapixels {max_megapixels:g} makes no sense; give millions of pixels, as 100")
@@ -312,7 +312,7 @@ def _limits(max_megapixels: float | None, max_file_size: str | None) -> Limits:
 
 def _by_shot(restorer: Restorer, jobs: list[Job], limits: Limits) -> dict[Path, Restorer]:
     """The restorer of each frame, and a line that says how many shots there are."""
-    from moceir.sequence import routes_by_shot  # noqa: PLC0415 - keeps --help fast
+    from moceir.batch.shots import routes_by_shot  # noqa: PLC0415 - keeps --help fast
 
     with bar("looking for shots", len(jobs)) as advance:
         restorers, shots = routes_by_shot(restorer, jobs, limits, advance)
@@ -325,7 +325,7 @@ def _restore_files(
     stages: FileStages, jobs: list[Job], problems: list[str], existing: Existing, report: Path | None
 ) -> None:
     """Restore all jobs, with a line for each and in the report."""
-    from moceir.batch import Report  # noqa: PLC0415 - keeps --help fast
+    from moceir.batch.stages import Report  # noqa: PLC0415 - keeps --help fast
 
     megapixels = network_seconds = 0.0
     with contextlib.ExitStack() as opened:

@@ -32,10 +32,10 @@ def signatures_command(
     from rich.console import Console  # noqa: PLC0415 - keeps --help fast
     from rich.progress import Progress  # noqa: PLC0415
 
-    from moceir.allocator import keep_freed_memory  # noqa: PLC0415
     from moceir.evaluation.report import markdown_table  # noqa: PLC0415
     from moceir.insight.learning import Amount, make_signatures  # noqa: PLC0415
     from moceir.insight.signatures import SIGNATURES_FILE, UNKNOWN, confusion_rows  # noqa: PLC0415
+    from moceir.machine.allocator import keep_freed_memory  # noqa: PLC0415
     from moceir.weights import resolve  # noqa: PLC0415
 
     keep_freed_memory()

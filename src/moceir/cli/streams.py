@@ -13,8 +13,8 @@ from moceir.cli.jobs import echo
 from moceir.errors import OutputError
 
 if TYPE_CHECKING:
-    from moceir.batch import FileStages
-    from moceir.results import FileResult
+    from moceir.batch.stages import FileStages
+    from moceir.restoration.results import FileResult
 
 STREAM = Path("-")
 
@@ -22,9 +22,9 @@ STREAM = Path("-")
 def restore_stream(stages: FileStages, source: Path, target: Path, kind: str | None, overwrite: bool) -> None:
     """Restore one picture from standard input, to standard output, or both."""
     from moceir import image_io  # noqa: PLC0415 - keeps --help fast
+    from moceir.batch.planning import check_target  # noqa: PLC0415
     from moceir.image_io.formats import FORMATS  # noqa: PLC0415
-    from moceir.planning import check_target  # noqa: PLC0415
-    from moceir.results import FileResult  # noqa: PLC0415
+    from moceir.restoration.results import FileResult  # noqa: PLC0415
 
     began = time.perf_counter()
     if target == STREAM and sys.stdout.isatty():

@@ -56,7 +56,7 @@ def train_command(
     require_extra("lightning", "train")
     from lightning.pytorch.utilities import rank_zero_only  # noqa: PLC0415 - keeps --help fast
 
-    from moceir.allocator import keep_freed_memory  # noqa: PLC0415
+    from moceir.machine.allocator import keep_freed_memory  # noqa: PLC0415
     from moceir.recipe import load_recipe  # noqa: PLC0415
     from moceir.training.run import TrainOptions, train  # noqa: PLC0415
 

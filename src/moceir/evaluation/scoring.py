@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from moceir import image_io
 from moceir.data.layouts import find_benchmark, find_pairs
+from moceir.data.metrics import psnr_db, ssim
 from moceir.data.pairs import pair_folders
 from moceir.data.synthesis import sample_generator, to_8_bit
 from moceir.degradations import degrade, parse
 from moceir.errors import ConfigError, DataError
-from moceir.metrics import psnr_db, ssim
 from moceir.models.cost import Route
-from moceir.reports import ExpertUsage
 from moceir.restoration import Restorer
+from moceir.restoration.reports import ExpertUsage
 
 Protocol = Literal["published", "uncropped"]
 Pixels = NDArray[np.float32]
@@ -223,7 +223,7 @@ def evaluate(
         protocol: ``published`` crops to multiples of 16, ``uncropped`` takes pictures whole.
         seed: Seed of synthetic degradations.
         limit: Take the first so many pictures only.
-        lpips: Measure this distance too (see ``moceir.metrics.load_lpips``).
+        lpips: Measure this distance too (see ``moceir.data.metrics.load_lpips``).
         on_score: Called after each picture, for progress.
 
     Raises:

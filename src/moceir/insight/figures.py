@@ -20,7 +20,7 @@ from moceir.errors import OutputError, require_extra
 from moceir.files import whole_file
 from moceir.insight.signatures import UNKNOWN
 from moceir.insight.survey import PictureInsight, principal_map, usage_by_group
-from moceir.reports import block_names
+from moceir.restoration.reports import block_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

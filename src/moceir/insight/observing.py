@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moceir.reports import RoutingReport
 from moceir.restoration import Restorer
+from moceir.restoration.reports import RoutingReport
 
 
 @dataclass(frozen=True)

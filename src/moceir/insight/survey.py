@@ -15,8 +15,8 @@ from moceir.data.degraded import DESCRIPTIONS, name_of, read_descriptions
 from moceir.errors import DataError
 from moceir.insight.observing import Observation, observe
 from moceir.insight.signatures import Guess, Signatures
-from moceir.reports import ExpertUsage, RoutingReport
 from moceir.restoration import Restorer
+from moceir.restoration.reports import ExpertUsage, RoutingReport
 
 
 @dataclass(frozen=True)

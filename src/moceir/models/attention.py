@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from moceir.models.execution.pointwise import Pointwise
+from moceir.models.execution.statistics import Statistics
+from moceir.models.execution.stripes import Crop, by_stripes, unchanged
 from moceir.models.layers import depthwise
-from moceir.models.pointwise import Pointwise
-from moceir.models.statistics import Statistics
-from moceir.models.stripes import Crop, by_stripes, unchanged
 
 
 def pixels_first(x: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from moceir.models.execution.pointwise import Pointwise
+from moceir.models.execution.stripes import Crop, unchanged
 from moceir.models.layers import ChannelLayerNorm, depthwise
-from moceir.models.pointwise import Pointwise
-from moceir.models.stripes import Crop, unchanged
 
 EXPERT_REACH = 3
 """Rows beyond its windows that an expert sees, with its 7x7 kernels."""

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moceir.models.pointwise import Pointwise
-from moceir.models.stripes import Crop, by_stripes, unchanged
+from moceir.models.execution.pointwise import Pointwise
+from moceir.models.execution.stripes import Crop, by_stripes, unchanged
 
 
 def conv3x3(in_channels: int, out_channels: int, *, bias: bool) -> nn.Conv2d:

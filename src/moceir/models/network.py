@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError, ImageError
 from moceir.models.attention import MDTA, CrossMDTA
+from moceir.models.execution.pointwise import Pointwise
+from moceir.models.execution.statistics import Statistics, mean_feature
+from moceir.models.execution.stripes import Crop, by_stripes
 from moceir.models.layers import (
     GDFN,
     ChannelLayerNorm,
@@ -25,10 +28,7 @@ from moceir.models.layers import (
     depthwise,
     pad_to_multiple,
 )
-from moceir.models.pointwise import Pointwise
 from moceir.models.routing import Effort, ExpertMixture, Router, RoutingDecision, Steering, check_routes
-from moceir.models.statistics import Statistics, mean_feature
-from moceir.models.stripes import Crop, by_stripes
 
 SIZE_MULTIPLE = 8
 """Three halvings: sides inside the network are multiples of 8 pixels; other sizes are padded by reflection."""

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError
+from moceir.models.execution.pointwise import Pointwise
+from moceir.models.execution.statistics import Statistics, mean_feature
+from moceir.models.execution.stripes import Crop, by_stripes
 from moceir.models.experts import EXPERT_REACH, Expert
-from moceir.models.pointwise import Pointwise
-from moceir.models.statistics import Statistics, mean_feature
-from moceir.models.stripes import Crop, by_stripes
 
 
 class RoutingDecision(NamedTuple):

@@ -11,7 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from moceir.errors import TrainingError
-from moceir.reports import ExpertUsage
+from moceir.restoration.reports import ExpertUsage
 from moceir.training.module import RestorationModule
 from moceir.training.schedule import ScheduleCallback
 

@@ -13,12 +13,12 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from moceir.config import ModelConfig
+from moceir.data.metrics import psnr_db
 from moceir.data.synthesis import Sample, sample_generator
-from moceir.losses import in_proportion, l1_loss, spectral_l1_loss
-from moceir.metrics import psnr_db
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision
 from moceir.recipe import Recipe
+from moceir.training.losses import in_proportion, l1_loss, spectral_l1_loss
 
 
 class RestorationModule(L.LightningModule):

@@ -18,8 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError
 from moceir.files import cannot_write
-from moceir.models.compilation import compile_for_training
-from moceir.models.growth import check_growth, grow
+from moceir.models.execution.compilation import compile_for_training
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.recipe import Recipe, load_recipe
@@ -29,6 +28,7 @@ from moceir.training.data import Pairs
 from moceir.training.module import RestorationModule
 from moceir.training.schedule import ScheduleCallback
 from moceir.weights import ModelFile, load, save
+from moceir.weights.growth import check_growth, grow
 
 RECIPE_FILE = "recipe.yaml"
 """The resolved recipe, written into every run folder."""

@@ -1,0 +1,1 @@
+"""How the network runs fast and in little memory."""

@@ -1,0 +1,43 @@
+"""How much memory a picture needs."""
+
+from __future__ import annotations
+
+from moceir.config import ModelConfig
+from moceir.models.execution.stripes import CPU_STRIPE_BYTES, DEVICE_STRIPE_BYTES, WIDEST
+from moceir.models.experts import EXPERT_REACH
+from moceir.models.network import SIZE_MULTIPLE
+
+FULL_MAPS = 3
+"""Maps of the network's width that a routed block needs at full resolution; no other place needs as much."""
+IMAGE_BYTES = 24
+"""Of each pixel: the picture and its padded copy as 32-bit floats."""
+SLACK = 1.1
+"""What the allocator needs beyond what is asked of it."""
+WINDOW_STRIPES = 12
+"""Intermediates of the largest expert in a stripe of its windows, in maps of the network's width."""
+FIXED_BYTES = 64 * 2**20
+"""What depends on no size: kernels and their scratch. With the three above, every peak that
+``benchmarks/memory.py`` measured is below the prediction."""
+
+
+def peak_bytes(config: ModelConfig, height: int, width: int, batch: int = 1, device: str = "cpu") -> int:
+    """Memory that restoring pictures whole takes at its peak, above that of the loaded network.
+
+    Args:
+        config: Shape of the network.
+        height: Of each picture, in pixels.
+        width: Likewise.
+        batch: Pictures at a time.
+        device: Kind of device, as ``cpu``.
+    """
+    rows, columns = (-(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE for side in (height, width))
+    pixel = 4 * config.dim  # channels times columns are the same at all levels
+    maps = FULL_MAPS * pixel * rows * columns
+    stripe_rows = min(rows, config.expert_windows()[-1] + 2 * EXPERT_REACH)
+    stripe = WINDOW_STRIPES * pixel * stripe_rows * columns
+    other_stripes = 4 * (CPU_STRIPE_BYTES if device == "cpu" else DEVICE_STRIPE_BYTES)
+    whole = 4 * WIDEST * pixel * rows * columns  # where a picture is too small to be cut
+    return (
+        round(batch * (SLACK * maps + stripe + IMAGE_BYTES * rows * columns) + min(other_stripes, batch * whole))
+        + FIXED_BYTES
+    )

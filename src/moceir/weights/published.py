@@ -1,0 +1,118 @@
+"""The layout of the published code's checkpoints: names, shapes, and networks built from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from moceir.config import ModelConfig
+from moceir.errors import WeightsError
+from moceir.models.network import MoCEIR
+from moceir.weights.tensors import fill
+
+# Our module names on the left, the published ones on the right; applied in order to our keys.
+_TO_PUBLISHED: list[tuple[str, str]] = [
+    (r"^patch_embed\.", r"patch_embed.proj."),
+    (r"^frequency_embedding\.high_pass\.", r"freq_embed.high_conv.0.conv."),
+    (r"^frequency_embedding\.mlp\.", r"freq_embed.mlp."),
+    (r"^encoder\.(\d+)\.blocks\.", r"enc.\1.0.layers."),
+    (r"^encoder\.(\d+)\.down\.", r"enc.\1.1.body."),
+    (r"^decoder\.(\d+)\.up\.", r"dec.\1.0.body."),
+    (r"^decoder\.(\d+)\.fuse\.", r"dec.\1.1."),
+    (r"^decoder\.(\d+)\.blocks\.", r"dec.\1.2.layers."),
+    (r"^(latent|refinement)\.", r"\1.layers."),
+    (r"\.norm_attention\.", r".norms.0.body."),
+    (r"\.norm_ffn\.", r".norms.1.body."),
+    (r"\.to_shared\.", r".proj.0."),
+    (r"\.to_experts\.", r".proj.1."),
+    (r"\.ffn\.expand\.", r".ffn.project_in."),
+    (r"\.ffn\.depthwise\.", r".ffn.dwconv."),
+    (r"\.mixture\.out\.", r".adapter.proj_out."),
+    (r"\.mixture\.router\.from_features\.", r".adapter.routing.gate.2."),
+    (r"\.mixture\.router\.from_frequency\.", r".adapter.routing.freq_gate."),
+    (r"\.mixture\.router\.", r".adapter.routing."),
+    (r"\.mixture\.experts\.(\d+)\.attention\.norm\.", r".adapter.experts.\1.0.body.norm.body."),
+    (r"\.mixture\.experts\.(\d+)\.attention\.out\.", r".adapter.experts.\1.0.body.proj_out."),
+    (r"\.mixture\.experts\.(\d+)\.attention\.", r".adapter.experts.\1.0.body."),
+    (r"\.mixture\.experts\.(\d+)\.reduce\.", r".adapter.experts.\1.0.proj.0."),
+    (r"\.mixture\.experts\.(\d+)\.modulate\.", r".adapter.experts.\1.0.proj.1."),
+    (r"\.mixture\.experts\.(\d+)\.expand\.", r".adapter.experts.\1.0.proj.2."),
+    (r"\.(qkv|q|kv)_depthwise\.", r".\1_dwconv."),
+    (r"\.attention\.", r".mixer."),
+    (r"\.cross\.", r".mixer."),
+    (r"\.(mixer|shared|ffn)\.out\.", r".\1.project_out."),
+]
+
+
+def published_key(key: str) -> str:
+    """The name that one of our state-dict keys has in the published layout."""
+    for pattern, replacement in _TO_PUBLISHED:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def to_published(model: MoCEIR) -> dict[str, Tensor]:
+    """The network's weights under the published names (without Lightning's ``net.`` prefix)."""
+    return {published_key(key): value for key, value in model.state_dict().items()}
+
+
+def from_published(
+    state_dict: Mapping[str, Tensor], *, top_k: int = 1, origin: str = "the published checkpoint"
+) -> MoCEIR:
+    """Build a network, in evaluation mode, from weights under the published names.
+
+    Args:
+        state_dict: Published keys, with or without Lightning's ``net.`` prefix.
+        top_k: Experts per image; the shapes do not tell, and all published models use 1.
+        origin: What errors call the weights.
+
+    Raises:
+        WeightsError: If keys are missing or surplus, or shapes do not belong to a MoCE-IR network.
+    """
+    prefix = "net." if any(key.startswith("net.") for key in state_dict) else ""
+    state = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
+    model = MoCEIR(infer_config(state, top_k=top_k, origin=origin))
+    theirs = {published_key(key): key for key in model.state_dict()}
+    renamed = {theirs.get(key, key): value for key, value in state.items()}
+    fill(model, renamed, origin)
+    return model.eval()
+
+
+def infer_config(
+    state: Mapping[str, Tensor], *, top_k: int = 1, origin: str = "the published checkpoint"
+) -> ModelConfig:
+    """Read the network's shape off a published state dict (no prefix).
+
+    Raises:
+        WeightsError: If the keys or shapes do not belong to a MoCE-IR network.
+    """
+
+    def blocks(prefix: str) -> int:
+        found = {int(m[1]) for key in state if (m := re.match(re.escape(prefix) + r"\.layers\.(\d+)\.", key))}
+        return len(found)
+
+    def heads(level: int) -> int:
+        pattern = r"latent\..*\.mixer" if level == 3 else rf"(enc\.{level}\.0|dec\.{2 - level}\.2)\..*\.(mixer|shared)"
+        return next(v.shape[0] for k, v in state.items() if re.match(pattern + r"\.temperature$", k))
+
+    try:
+        experts = {int(m[1]) for key in state if (m := re.search(r"\.adapter\.experts\.(\d+)\.", key))}
+        return ModelConfig(
+            dim=state["patch_embed.proj.weight"].shape[0],
+            encoder_blocks=(blocks("enc.0.0"), blocks("enc.1.0"), blocks("enc.2.0")),
+            latent_blocks=blocks("latent"),
+            decoder_blocks=(blocks("dec.0.2"), blocks("dec.1.2"), blocks("dec.2.2")),
+            refinement_blocks=blocks("refinement"),
+            heads=(heads(0), heads(1), heads(2), heads(3)),
+            experts=len(experts),
+            top_k=top_k,
+        )
+    except (KeyError, StopIteration, ValidationError, AttributeError, IndexError) as error:
+        msg = (
+            f"{origin} does not hold the weights of a MoCE-IR network (no patch_embed, attention temperatures or "
+            "experts where they should be); give a checkpoint of the published code or a moceir model folder"
+        )
+        raise WeightsError(msg) from error

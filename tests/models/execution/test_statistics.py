@@ -1,0 +1,87 @@
+"""Parts of a picture that share its statistics are treated as the picture is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from moceir.errors import ConfigError
+from moceir.models.attention import channel_attention
+from moceir.models.execution.statistics import Statistics, mean_feature
+from moceir.models.execution.stripes import Crop, stripe_rows
+from moceir.models.network import MoCEIR
+from moceir.models.routing import RoutingDecision
+
+
+def pictures(batch: int, height: int, width: int, seed: int = 0) -> Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("rows", [0, 5])
+@pytest.mark.parametrize("forced", [False, True])
+def test_what_a_picture_gave_changes_nothing_on_that_picture(spread_nano: MoCEIR, forced: bool, rows: int) -> None:
+    images, others = pictures(2, 37, 50), 0.02 * pictures(2, 37, 50, seed=1)
+    routes = torch.tensor([[[1], [3]], [[0], [2]], [[2], [2]]]) if forced else None
+
+    def restore(images: Tensor, whole: Statistics | None = None) -> tuple[Tensor, list[RoutingDecision]]:
+        with torch.no_grad(), stripe_rows(rows):
+            return spread_nano.restore_with_routing(images, routes=routes, whole=whole)
+
+    gathered = Statistics()
+    plain, decided = restore(images)
+    first, _ = restore(images, gathered)
+    again, decisions = restore(images, Statistics(gathered))
+    assert torch.equal(first, plain), "gathering alone has no effect"
+    torch.testing.assert_close(again, plain, atol=1e-5, rtol=0)
+    as_part, shared = restore(others, Statistics(gathered))
+    assert not torch.allclose(as_part, restore(others)[0], atol=1e-3), "another picture is treated as the first was"
+    for expected, *ours in zip(decided, decisions, shared, strict=True):
+        for decision in ours:
+            assert torch.equal(decision.experts, expected.experts)
+            torch.testing.assert_close(decision.gates, expected.gates, atol=1e-5, rtol=0)
+
+
+def test_attention_of_parts_is_that_of_the_whole() -> None:
+    """Exactly so where a pixel depends on no other one but through the attention."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 12, 9, 5, generator=generator, dtype=torch.float64) * torch.linspace(0.1, 3, 9).view(-1, 1)
+    out, temperature = nn.Conv2d(4, 4, 1).double(), torch.ones(2, 1, 1, dtype=torch.float64)
+
+    def attend(x: Tensor, whole: Statistics | None = None) -> Tensor:
+        def project(crop: Crop, x: Tensor) -> tuple[Tensor, ...]:
+            return crop(x).chunk(3, dim=1)
+
+        return channel_attention(project, x, reach=0, temperature=temperature, out=out, whole=whole)
+
+    parts = x.split([2, 3, 4], dim=2)
+    gathered = Statistics()
+    with torch.no_grad():
+        alone = torch.cat([attend(part, gathered) for part in parts], dim=2)
+        shared = torch.cat([attend(part, Statistics(gathered)) for part in parts], dim=2)
+        expected = attend(x)
+    torch.testing.assert_close(shared, expected, atol=1e-12, rtol=0)
+    assert not torch.allclose(alone, expected, atol=1e-2)
+
+
+def test_the_mean_of_parts_is_that_of_the_whole() -> None:
+    x, part = torch.rand(2, 4, 6, 5, generator=torch.Generator().manual_seed(0)), nn.Identity()
+    gathered = Statistics()
+    for rows in x.split([1, 2, 3], dim=2):
+        torch.testing.assert_close(mean_feature(part, rows, gathered), rows.mean(dim=(2, 3)))
+    for rows in x.split(2, dim=2):
+        torch.testing.assert_close(mean_feature(part, rows, Statistics(gathered)), x.mean(dim=(2, 3)))
+
+
+def test_statistics_of_another_batch_are_refused(nano: MoCEIR) -> None:
+    gathered = Statistics()
+    with torch.no_grad():
+        nano.restore_with_routing(pictures(2, 8, 8), whole=gathered)
+        for whole in (gathered, Statistics(gathered)):
+            with pytest.raises(ConfigError, match="statistics of 2 pictures met parts of 1"):
+                nano.restore_with_routing(pictures(1, 8, 8), whole=whole)
+
+
+def test_statistics_beside_gradients_are_refused(nano: MoCEIR) -> None:
+    with pytest.raises(ConfigError, match="have no gradients"):
+        nano.restore_with_routing(pictures(1, 8, 8), whole=Statistics())

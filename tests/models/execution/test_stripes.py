@@ -1,0 +1,174 @@
+"""Stripes change nothing but time and memory."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from moceir.config import ModelConfig
+from moceir.models.execution.stripes import Crop, by_stripes, stripe_height, stripe_rows
+from moceir.models.network import MoCEIR
+from moceir.models.presets import preset
+
+CONFIGS = {
+    "nano": preset("nano"),
+    "two experts at once": ModelConfig(
+        dim=8,
+        encoder_blocks=(2, 0, 1),
+        latent_blocks=0,
+        decoder_blocks=(0, 1, 2),
+        refinement_blocks=0,
+        heads=(2, 1, 4, 1),
+        top_k=2,
+    ),
+}
+
+
+def network(config: ModelConfig) -> MoCEIR:
+    """A network in which no part is negligible: fresh weights are so small that blocks hardly change their input."""
+    torch.manual_seed(0)
+    built = MoCEIR(config).eval()
+    with torch.no_grad():
+        for part in built.modules():
+            if isinstance(part, nn.Conv2d):
+                fan_in = part.weight[0].numel()
+                part.weight.normal_(0, fan_in**-0.5)
+                if part.bias is not None:
+                    part.bias.normal_(0, 0.3)
+    return built
+
+
+NETWORKS = {name: network(config) for name, config in CONFIGS.items()}
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    name=st.sampled_from(sorted(CONFIGS)),
+    batch=st.integers(1, 2),
+    height=st.integers(1, 80),
+    width=st.integers(1, 40),
+    rows=st.integers(1, 40),
+    seed=st.integers(0, 2**31),
+    free=st.booleans(),
+)
+def test_stripes_of_any_height_give_the_result_of_the_whole(
+    name: str, batch: int, height: int, width: int, rows: int, seed: int, free: bool
+) -> None:
+    model, config = NETWORKS[name], CONFIGS[name]
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(batch, 3, height, width, generator=generator)
+    shape = (sum(config.decoder_blocks), batch, config.experts)
+    routes = None if free else torch.rand(shape, generator=generator).argsort(dim=-1)[..., : config.top_k]
+    before = images.clone()
+    with torch.no_grad():
+        with stripe_rows(0):
+            whole, decided = model.restore_with_routing(images, routes=routes)
+        with stripe_rows(rows):
+            striped, decisions = model.restore_with_routing(images, routes=routes)
+    assert torch.equal(images, before)
+    for ours, expected in zip(decisions, decided, strict=True):
+        assert torch.equal(ours.experts, expected.experts)
+        torch.testing.assert_close(ours.gates, expected.gates, atol=1e-5, rtol=0)
+    torch.testing.assert_close(striped, whole, atol=1e-5 * max(1.0, float(whole.abs().max())), rtol=0)
+
+
+# --- the tool ---------------------------------------------------------------------------------------------------------
+
+
+def noise_map(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("place", [None, "into", "onto"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 11, 12])
+@pytest.mark.parametrize("kernel_size", [1, 3, 7])
+def test_a_convolution_in_stripes(kernel_size: int, rows: int, place: str | None) -> None:
+    torch.manual_seed(0)
+    reach = kernel_size // 2
+    conv = nn.Conv2d(3, 3, kernel_size, padding=reach).double()
+    x = noise_map(2, 3, 11, 6)
+    with torch.no_grad(), stripe_rows(rows):
+        expected = x + conv(x)
+        given = x.clone()
+        places = {place: given} if place else {}
+        added = place == "onto"
+        ours = by_stripes(lambda crop, x: crop(conv(x) + (0 if added else x)), given, reach=reach, **places)
+    assert torch.allclose(ours, expected, rtol=0, atol=1e-12)
+    assert torch.equal(given, ours if place and rows < 11 else x), "written exactly where allowed"
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+def test_finer_maps_beside_and_behind_the_first(rows: int) -> None:
+    coarse, fine = noise_map(1, 4, 5, 3), noise_map(1, 1, 10, 6, seed=1)
+    shuffle = nn.PixelShuffle(2)
+    heights: list[int] = []
+
+    def function(crop: Crop, coarse: Tensor, fine: Tensor) -> Tensor:
+        heights.append(fine.shape[2])
+        return crop(shuffle(coarse)) + crop(fine)
+
+    with torch.no_grad(), stripe_rows(rows):
+        ours = by_stripes(function, coarse, fine, reach=1)
+    assert torch.equal(ours, shuffle(coarse) + fine)
+    assert len(heights) == -(-5 // rows)
+    assert max(heights) <= 2 * (rows + 2)
+
+
+def stripes_of(x: Tensor, **options: int) -> list[int]:
+    """Heights of the stripes that a map is cut into."""
+    heights: list[int] = []
+
+    def function(crop: Crop, x: Tensor) -> Tensor:
+        heights.append(crop(x).shape[2])
+        return crop(x) + 0
+
+    by_stripes(function, x, **options)
+    return heights
+
+
+def test_stripes_begin_at_whole_windows() -> None:
+    with torch.no_grad(), stripe_rows(5):
+        assert stripes_of(torch.zeros(1, 1, 27, 2), align=8) == [8, 8, 8, 3]
+        assert stripes_of(torch.zeros(1, 1, 27, 2), reach=3) == [5, 5, 5, 5, 5, 2]
+
+
+def test_maps_stay_whole_with_gradients_and_where_stripes_are_switched_off() -> None:
+    x = torch.zeros(1, 1, 9, 2)
+    with stripe_rows(4):
+        assert stripes_of(x) == [9]
+        with torch.inference_mode():
+            assert stripes_of(x) == [4, 4, 1]
+            with stripe_rows(0):
+                assert stripes_of(x) == [9]
+            assert stripes_of(x) == [4, 4, 1]
+            with stripe_rows(None):
+                assert stripes_of(x) == [9], "too small to be worth it"
+
+
+def test_large_maps_are_cut_without_being_told() -> None:
+    rows = stripe_height(1, 48, 512, 4, "cpu", reach=1)
+    assert rows == 10, "4 MiB of 4 * 48 channels of 512 pixels of 4 bytes"
+    with torch.no_grad():
+        assert stripes_of(torch.zeros(1, 48, 25, 512), reach=1) == [10, 10, 5]
+    assert stripe_height(1, 48, 100_000, 4, "cpu", reach=3) == 12, "surroundings of 6 rows must stay the smaller part"
+    assert stripe_height(2, 48, 512, 4, "cpu") == rows // 2
+    assert stripe_height(1, 48, 512, 4, "cuda") > 25
+
+
+def test_exports_and_compilers_see_the_whole_map() -> None:
+    class Counted(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return by_stripes(lambda crop, x: crop(x).relu(), x)
+
+    with torch.no_grad(), stripe_rows(2):
+        exported = torch.export.export(Counted(), (torch.zeros(1, 1, 8, 2),))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # what torch's older export to ONNX is built on
+            traced = torch.jit.trace(Counted(), torch.zeros(1, 1, 8, 2), check_trace=False)
+    assert sum("relu" in str(node.target) for node in exported.graph.nodes) == 1
+    assert sum("relu" in node.kind() for node in traced.inlined_graph.nodes()) == 1
