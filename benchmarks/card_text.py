@@ -14,7 +14,7 @@ from moceir.evaluation.published import REFERENCE
 from moceir.evaluation.report import beside_published, markdown_table
 from moceir.evaluation.scoring import ImageScore
 from moceir.models.cost import network_cost
-from moceir.restoration.reports import ExpertUsage, block_levels, block_names
+from moceir.restoration.reports import ExpertUsage, block_names
 from moceir.weights import ModelFile
 
 HARDLY_DB = 0.5
@@ -155,7 +155,7 @@ def expert_lines(results: Mapping[str, Evaluation], config: ModelConfig) -> list
     usage = ExpertUsage.of_routes(routes, config.experts)
     costs = [f"{result.mean('gmacs'):.2f}" for result in results.values()]
     rows = [[*row, cost] for row, cost in zip(usage_rows(usage), costs, strict=True)]
-    names = block_names(block_levels(config))
+    names = block_names(config.routed_levels)
     dead = ", ".join(f"expert {expert} of {names[block]}" for block, expert in usage.dead())
     return [
         f"Share of the pictures that went to experts 0, 1, ... (cheapest first), in %, and the mean cost. Taken by no "

@@ -24,7 +24,6 @@ from moceir.models.cost import Route, network_cost
 from moceir.models.execution.stripes import stripe_rows
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, shifted_decisions
-from moceir.restoration.reports import block_levels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -143,7 +142,7 @@ def label(effort: float) -> str:
 
 def forced_routes(config: ModelConfig) -> dict[str, Route]:
     """The same experts in all blocks, ``top_k`` neighbours at a time, cheapest first."""
-    blocks, width = sum(config.decoder_blocks), config.top_k
+    blocks, width = config.routed_blocks, config.top_k
     ways = [tuple(range(first, first + width)) for first in range(config.experts - width + 1)]
     return {f"expert {'+'.join(map(str, way))} everywhere": (way,) * blocks for way in ways}
 
@@ -194,7 +193,7 @@ def expert_table(network: MoCEIR) -> list[str]:
     """The mixture of each level with one expert: counted and timed, the share of the cheapest as 1."""
     config = network.config
     cost = network_cost(config, TIMED_SIZE, TIMED_SIZE)
-    levels = block_levels(config)
+    levels = config.routed_levels
     rows: list[list[str]] = []
     for level in dict.fromkeys(levels):
         block = levels.index(level)

@@ -27,7 +27,7 @@ from moceir.insight.validation import Sighting
 from moceir.models.cost import Route
 from moceir.models.network import MoCEIR
 from moceir.models.routing import Router, RoutingDecision
-from moceir.restoration.reports import ExpertUsage, block_levels, block_names
+from moceir.restoration.reports import ExpertUsage, block_names
 
 PATCH_PX = 128
 SHUFFLES, RANDOM_ROUTERS = 200, 20
@@ -71,7 +71,7 @@ def _composite_rows(learnt: Signatures) -> list[list[str]]:
 def _feature_rows(
     config: ModelConfig, learnt: Signatures, seen: list[Sighting], singles: list[Sighting]
 ) -> list[list[str]]:
-    gates = config.experts * sum(config.decoder_blocks)
+    gates = config.experts * config.routed_blocks
     told = gates + config.channels(3)
     parts = {
         "all": slice(None),
@@ -177,7 +177,7 @@ def information_tables(network: MoCEIR, files: Sequence[Path], tasks: Sequence[s
         "",
         "Share of the pictures that went to experts 0, 1, ... (cheapest first), in %:",
         "",
-        *markdown_table(("", *block_names(block_levels(network.config))), usage_rows(usage)),
+        *markdown_table(("", *block_names(network.config.routed_levels)), usage_rows(usage)),
     ]
 
 
@@ -211,7 +211,7 @@ def usage_rows(usage: ExpertUsage) -> list[list[str]]:
 
 def _columns(config: ModelConfig, routes: Sequence[Route]) -> dict[str, list[object]]:
     """The choice of every picture, by block and as a whole."""
-    names = block_names(block_levels(config))
+    names = block_names(config.routed_levels)
     columns: dict[str, list[object]] = {name: [tuple(r[i]) for r in routes] for i, name in enumerate(names)}
     columns[WHOLE] = [tuple(map(tuple, route)) for route in routes]
     return columns

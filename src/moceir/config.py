@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -60,16 +60,49 @@ class ModelConfig(StrictModel):
             raise ValueError(msg)
         return self
 
+    size_multiple: ClassVar[int] = 8
+    """Three halvings: sides inside the network are multiples of 8 pixels; other sizes are padded by reflection."""
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Round the height and width of a picture up to what the network works on, in pixels."""
+        rows, columns = (-(-side // self.size_multiple) * self.size_multiple for side in (height, width))
+        return rows, columns
+
     def channels(self, level: int) -> int:
-        """Channels at a level (0 is full resolution)."""
+        """Return the channels at a level (0 is full resolution)."""
         return self.dim * 2**level
 
+    @property
+    def encoder_stages(self) -> tuple[tuple[int, int], ...]:
+        """Level and number of blocks of each encoder stage, in order of execution."""
+        return tuple(enumerate(self.encoder_blocks))
+
+    @property
+    def decoder_stages(self) -> tuple[tuple[int, int], ...]:
+        """Level and number of routed blocks of each decoder stage, in order of execution (deep first)."""
+        return tuple(zip((2, 1, 0), self.decoder_blocks, strict=True))
+
+    @property
+    def routed_levels(self) -> tuple[int, ...]:
+        """Level of each routed block, in order of execution (deep first)."""
+        return tuple(level for level, blocks in self.decoder_stages for _ in range(blocks))
+
+    @property
+    def routed_blocks(self) -> int:
+        """Number of routed blocks, which is the length of a route."""
+        return sum(self.decoder_blocks)
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Number of blocks of each stage, in order of execution."""
+        return (*self.encoder_blocks, self.latent_blocks, *self.decoder_blocks, self.refinement_blocks)
+
     def expert_ranks(self, level: int) -> tuple[int, ...]:
-        """Inner width of each expert at a level, cheapest first."""
+        """Return the inner width of each expert at a level, cheapest first."""
         return tuple(self.channels(level) // 2 ** (self.experts - 1 - e) for e in range(self.experts))
 
     def expert_windows(self) -> tuple[int, ...]:
-        """Side in pixels of each expert's FFT window, cheapest first."""
+        """Return the side in pixels of each expert's FFT window, cheapest first."""
         return tuple(2 ** (e + 2) for e in range(self.experts))
 
 

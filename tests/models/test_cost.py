@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from moceir.config import ModelConfig
 from moceir.models.cost import NetworkCost, Route, network_cost
+from moceir.models.execution import for_inference, stripe_rows
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 
@@ -27,9 +28,9 @@ CONFIGS = {
 def counted_macs(config: ModelConfig, route: Route, height: int, width: int) -> float:
     """What torch sees when it runs the network."""
     torch.manual_seed(0)
-    network = MoCEIR(config).eval()
+    network = for_inference(MoCEIR(config).eval())
     routes = torch.tensor(route).unsqueeze(1)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), stripe_rows(0), FlopCounterMode(display=False) as counter:
         network.restore_with_routing(torch.rand(1, 3, height, width), routes=routes)
     return counter.get_total_flops() / 2
 

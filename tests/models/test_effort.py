@@ -13,7 +13,7 @@ from moceir.errors import ConfigError
 from moceir.models.cost import Route, network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
-from moceir.models.routing import Effort, shifted_decisions
+from moceir.models.routing import shifted_decisions, with_effort
 
 SHIFTS = (-1e4, -4.0, -1.0, -0.2, 0.0, 0.2, 1.0, 4.0, 1e4)
 COMPLEXITY = torch.tensor([0.1, 0.25, 0.5, 1.0])
@@ -21,12 +21,14 @@ COMPLEXITY = torch.tensor([0.1, 0.25, 0.5, 1.0])
 
 def walk(seed: int, shift: float, top_k: int, blocks: int = 5) -> list[list[int]]:
     """The route through a network whose scores in each block depend in no orderly way on the experts before it."""
-    effort, route = Effort(shift), []
+    route, departed = [], torch.zeros(1, dtype=torch.bool)
     for _ in range(blocks):
         generator = torch.Generator().manual_seed(hash((seed, *(tuple(sorted(block)) for block in route))))
         scores = torch.randn(1, 4, generator=generator)
-        own = scores.topk(top_k).indices
-        route.append((effort.choose(scores, own, COMPLEXITY) if shift else own)[0].tolist())
+        chosen = scores.topk(top_k).indices
+        if shift:
+            chosen, departed = with_effort(scores, chosen, COMPLEXITY, shift, departed)
+        route.append(chosen[0].tolist())
     return route
 
 
@@ -79,14 +81,20 @@ def test_less_effort_never_costs_more_in_a_network(seed: int, top_k: int) -> Non
 
 def test_an_effort_takes_the_best_shifted_score_and_then_the_end_of_the_scale() -> None:
     scores = torch.tensor([[0.0, 0.5, 0.9, 1.0]])
-    own = torch.tensor([[3]])
-    effort = Effort(-0.4)
-    assert effort.choose(scores, own, COMPLEXITY).tolist() == [[2]], "0.9 - 0.2 is above 1.0 - 0.4 and 0.5 - 0.1"
-    assert effort.choose(scores, own, COMPLEXITY).tolist() == [[0]]
-    effort = Effort(0.5)
-    assert effort.choose(scores, own, COMPLEXITY).tolist() == [[3]], "the dearest was chosen already: nothing changed"
-    assert effort.choose(scores, torch.tensor([[2]]), COMPLEXITY).tolist() == [[3]]
-    assert effort.choose(-scores, torch.tensor([[0]]), COMPLEXITY).tolist() == [[3]]
+    not_yet = torch.tensor([False])
+
+    def choose(scores: Tensor, own: int, effort: float, departed: Tensor = not_yet) -> tuple[int, Tensor]:
+        experts, departed = with_effort(scores, torch.tensor([[own]]), COMPLEXITY, effort, departed)
+        return int(experts), departed
+
+    chosen, departed = choose(scores, 3, -0.4)
+    assert chosen == 2, "0.9 - 0.2 is above 1.0 - 0.4 and 0.5 - 0.1"
+    assert choose(scores, 3, -0.4, departed)[0] == 0
+    chosen, departed = choose(scores, 3, 0.5)
+    assert (chosen, bool(departed)) == (3, False), "the costliest was chosen already: nothing changed"
+    chosen, departed = choose(scores, 2, 0.5, departed)
+    assert (chosen, bool(departed)) == (3, True)
+    assert choose(-scores, 0, 0.5, departed)[0] == 3
 
 
 @pytest.mark.parametrize("effort", [-1.0, -0.1, 0.1, 1.0])
@@ -122,7 +130,8 @@ def test_forcing_what_was_chosen_changes_nothing(effort: float) -> None:
         forced, again = network.restore_with_routing(images(), routes=route)
     assert torch.equal(chosen, forced)
     for one, other in zip(decisions, again, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+        for name in ("experts", "gates", "logits"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
 
 
 @pytest.mark.parametrize("effort", [math.nan, math.inf, -math.inf])

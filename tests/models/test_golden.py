@@ -147,7 +147,7 @@ def test_training_gates_and_output_in_double_precision(golden: Path) -> None:
     expected = load_file(golden / "nano_train_step.safetensors")
     network = load(golden / "nano_lightning.ckpt").train().double()
     with torch.no_grad():
-        restored, decisions = network.restore_with_routing(expected["input"].double(), expected["noise"].double())
+        restored, decisions = network.restore_with_routing(expected["input"].double(), noise=expected["noise"].double())
     assert_output(restored, expected["output"], TOLERANCE["nano"])
     assert_gates(torch.stack([d.gates for d in decisions]), expected["gate"])
 

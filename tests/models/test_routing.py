@@ -7,16 +7,23 @@ import pytest
 import torch
 from torch import Tensor
 
+from moceir.config import ModelConfig
+from moceir.models.execution import for_training
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
-from moceir.models.routing import ExpertMixture, Router
+from moceir.models.routing import ExpertMixture, Router, RoutingRequest
 
 COMPLEXITY = [0.1, 0.25, 0.5, 1.0]
 
 
+def shape(top_k: int = 1, *, bias_to_cheap: bool = True) -> ModelConfig:
+    """Eight channels at the first level, 64 in the frequency embedding."""
+    return ModelConfig(dim=8, top_k=top_k, complexity_bias=bias_to_cheap)
+
+
 def router(top_k: int = 1, *, bias_to_cheap: bool = True) -> Router:
     torch.manual_seed(0)
-    return Router(8, 16, COMPLEXITY, top_k, bias_to_cheap=bias_to_cheap)
+    return Router(shape(top_k, bias_to_cheap=bias_to_cheap), 0, COMPLEXITY)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -56,9 +63,9 @@ def test_balance_loss_equals_the_formula(images: int, top_k: int, bias: bool) ->
 @pytest.mark.parametrize("bias", [True, False])
 def test_forward_gives_the_balance_loss_of_its_own_noise(bias: bool) -> None:
     r = router(bias_to_cheap=bias)
-    x, embedding, noise = random(5, 8, 3, 3), random(5, 16, seed=1), random(5, 4, seed=2)
+    x, embedding, noise = random(5, 8, 3, 3), random(5, 64, seed=1), random(5, 4, seed=2)
     with torch.no_grad():
-        decision = r(x, embedding, noise)
+        decision = r(x, embedding, RoutingRequest(noise))
     noisy = decision.logits + 0.25 * noise
     weights = COMPLEXITY if bias else [1.0] * 4
     expected = direct_balance_loss(decision.logits.tolist(), noisy.tolist(), 1, weights, 1 / 4)
@@ -107,9 +114,9 @@ def test_complexity_is_the_share_of_parameters(name: str) -> None:
 @pytest.mark.parametrize("top_k", [1, 2, 3])
 def test_router_without_noise_takes_the_best_scores(top_k: int) -> None:
     r = router(top_k)
-    x, embedding = random(6, 8, 5, 4), random(6, 16, seed=1)
+    x, embedding = random(6, 8, 5, 4), random(6, 64, seed=1)
     with torch.no_grad():
-        decision = r(x, embedding, None)
+        decision = r(x, embedding, RoutingRequest())
         scores = x.mean(dim=(2, 3)) @ r.from_features.weight.T + embedding @ r.from_frequency.weight.T
     assert torch.allclose(decision.logits, scores, atol=1e-6)
     assert torch.equal(decision.experts[:, 0], scores.argmax(dim=1))
@@ -120,12 +127,12 @@ def test_router_without_noise_takes_the_best_scores(top_k: int) -> None:
 
 def test_noise_can_change_the_choice_but_not_the_scores() -> None:
     r = router()
-    x, embedding = random(1, 8, 3, 3), random(1, 16, seed=1)
+    x, embedding = random(1, 8, 3, 3), random(1, 64, seed=1)
     with torch.no_grad():
-        calm = r(x, embedding, None)
+        calm = r(x, embedding, RoutingRequest())
         pushed = torch.zeros(1, 4)
         pushed[0, (int(calm.experts[0, 0]) + 1) % 4] = 100
-        disturbed = r(x, embedding, pushed)
+        disturbed = r(x, embedding, RoutingRequest(pushed))
     assert torch.equal(calm.logits, disturbed.logits)
     assert disturbed.experts[0, 0] == (calm.experts[0, 0] + 1) % 4
 
@@ -133,31 +140,30 @@ def test_noise_can_change_the_choice_but_not_the_scores() -> None:
 @pytest.mark.parametrize("top_k", [1, 2, 4])
 def test_experts_that_get_the_whole_batch_learn_the_same(top_k: int) -> None:
     torch.manual_seed(0)
-    mixture = ExpertMixture(8, 16, (1, 2, 4, 8), (4, 8, 16, 32), top_k, bias_to_cheap=True).double()
+    mixture = ExpertMixture(shape(top_k), 0).double()
     x, shared = random(9, 8, 6, 7, seed=1).double(), random(9, 8, 6, 7, seed=2).double()
-    embedding, noise = 10 * random(9, 16, seed=3).double(), random(9, 4, seed=4).double()
+    embedding, noise = 10 * random(9, 64, seed=3).double(), random(9, 4, seed=4).double()
 
-    def learn() -> list[torch.Tensor]:
+    def learn(mixture: ExpertMixture) -> list[torch.Tensor]:
         mixture.zero_grad()
-        wanted = [t.clone().requires_grad_() for t in (x, embedding, shared)]
-        mixed, decision = mixture(*wanted, noise)
+        wanted = [t.clone().requires_grad_() for t in (x, shared, embedding)]
+        mixed, decision = mixture(*wanted, RoutingRequest(noise))
         assert decision.experts.unique().numel() == 4
         (mixed.square().mean() + decision.balance_loss).backward()
         return [mixed, *(t.grad for t in wanted), *(p.grad for p in mixture.parameters())]
 
-    expected = learn()
-    mixture.all_at_once = True
-    torch.testing.assert_close(learn(), expected, rtol=1e-9, atol=1e-12)
+    expected = learn(mixture)
+    torch.testing.assert_close(learn(for_training(mixture, fixed_shapes=True)), expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 4])
 def test_mixture_equals_running_each_image_by_hand(top_k: int) -> None:
     torch.manual_seed(0)
-    mixture = ExpertMixture(8, 16, (1, 2, 4, 8), (4, 8, 16, 32), top_k, bias_to_cheap=True).double()
+    mixture = ExpertMixture(shape(top_k), 0).double()
     x, shared = random(9, 8, 6, 7, seed=1).double(), random(9, 8, 6, 7, seed=2).double()
-    embedding = 10 * random(9, 16, seed=3).double()
+    embedding = 10 * random(9, 64, seed=3).double()
     with torch.no_grad():
-        ours, decision = mixture(x, embedding, shared, None)
+        ours, decision = mixture(x, shared, embedding, RoutingRequest())
         assert len(decision.experts[:, 0].unique()) == 4, "some expert stayed idle: the test is weak"
         for b in range(9):
             chances = decision.logits[b].softmax(dim=0)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from moceir.config import ModelConfig
 from moceir.models.cost import network_cost
+from moceir.models.execution import for_inference
 from moceir.models.experts import Expert
 from moceir.models.network import MoCEIR
 from moceir.restoration import Restorer
@@ -21,7 +22,7 @@ from moceir.restoration.reports import ExpertUsage, routing_reports
 def test_routing_reports_say_what_the_network_decided(golden: Path, spread_nano: MoCEIR) -> None:
     images = load_file(golden / "nano_mixed_batch_eval.safetensors")["input"]
     with torch.no_grad():
-        decisions = spread_nano.restore_with_routing(images)[1]
+        decisions = for_inference(spread_nano).restore_with_routing(images)[1]
     free = Restorer(spread_nano, "cpu")
     batch, reports = free.restore(images, return_routing=True)
     assert torch.equal(batch, free.restore(images))

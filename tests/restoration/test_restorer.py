@@ -141,7 +141,7 @@ def test_too_large_for_memory_is_a_clear_error(restorer: Restorer, monkeypatch: 
     def fail(*_: object, **__: object) -> torch.Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
-    monkeypatch.setattr(restorer.model, "restore_with_routing", fail)
+    monkeypatch.setattr(MoCEIR, "restore_with_routing", fail)
     with pytest.raises(ImageError, match="8x4 does not fit into the memory"):
         restorer.restore(picture(4, 8))
 
@@ -171,8 +171,13 @@ def test_a_batch_that_does_not_fit_is_restored_one_by_one(nano: MoCEIR, monkeypa
     expected, reports = Restorer(nano, "cpu").restore(images, return_routing=True)
     restorer = Restorer(nano, "cpu", memory_limit=peak_bytes(nano.config, 40, 24))
     sizes: list[int] = []
-    plain = nano.restore_with_routing
-    monkeypatch.setattr(nano, "restore_with_routing", lambda x, **k: (sizes.append(len(x)), plain(x, **k))[1])
+    run = MoCEIR.restore_with_routing
+
+    def counted(network: MoCEIR, images: torch.Tensor, **settings: Any) -> Any:
+        sizes.append(len(images))
+        return run(network, images, **settings)
+
+    monkeypatch.setattr(MoCEIR, "restore_with_routing", counted)
     restored, one_by_one = restorer.restore(images, return_routing=True)
     assert sizes == [1, 1, 1]
     torch.testing.assert_close(restored, expected, atol=1e-5, rtol=0)

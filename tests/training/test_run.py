@@ -92,10 +92,12 @@ def test_the_use_of_experts_is_logged_and_idle_ones_are_named(
         stuck.calls += 1
         if len(x) == 1:
             experts = torch.tensor([[1 + (stuck.calls // 3) % 2]])
-        return RoutingDecision(experts, x.new_full((len(x), 1), 0.25), x.new_zeros(len(x), 4), x.new_zeros(()))
+        return RoutingDecision(
+            experts, x.new_full((len(x), 1), 0.25), x.new_zeros(len(x), 4), x.new_zeros(()), experts[:, 0] < 0
+        )
 
     stuck.calls = 0
-    monkeypatch.setattr(Router, "forward", lambda self, x, *rest: stuck(x, *rest))
+    monkeypatch.setattr(Router, "decide", lambda self, x, *rest: stuck(x, *rest))
     train(recipe(), options)
     usage = logged(options.output, "routing/")
     assert set(usage) == {

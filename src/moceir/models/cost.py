@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moceir.config import ModelConfig
-from moceir.models.network import SIZE_MULTIPLE
 
 Route = Sequence[Sequence[int]]
 """The experts taken, ``top_k`` in each decoder block, in order of execution (deep first)."""
@@ -63,7 +62,7 @@ def network_cost(config: ModelConfig, height: int, width: int) -> NetworkCost:
         height: Of the picture, in pixels, from 1.
         width: Likewise.
     """
-    rows, columns = (-(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE for side in (height, width))
+    rows, columns = config.padded_size(height, width)
     sides = [(rows >> level, columns >> level) for level in range(4)]
     pixels = [high * wide for high, wide in sides]
     c = [config.channels(level) for level in range(4)]
@@ -74,11 +73,11 @@ def network_cost(config: ModelConfig, height: int, width: int) -> NetworkCost:
     fixed = 2 * 27 * c[0] * pixels[0]  # the first and the last convolution, 3 channels to dim and back
     fixed += 9 * c[3] * pixels[3] + 4 * c[3] ** 2  # frequency embedding
     fixed += plain_blocks(3, config.latent_blocks) + plain_blocks(0, config.refinement_blocks)
-    for level, blocks in enumerate(config.encoder_blocks):
+    for level, blocks in config.encoder_stages:
         fixed += plain_blocks(level, blocks) + 9 * c[level] * (c[level] // 2) * pixels[level]
     expert_macs: list[tuple[int, ...]] = []
     expert_fft_ops: list[tuple[int, ...]] = []
-    for level, blocks in zip((2, 1, 0), config.decoder_blocks, strict=True):
+    for level, blocks in config.decoder_stages:
         fixed += 9 * c[level + 1] * 2 * c[level + 1] * pixels[level + 1] + 2 * c[level] ** 2 * pixels[level]
         fixed += blocks * _decoder_block(config, level, pixels[level])
         ranks, windows = config.expert_ranks(level), config.expert_windows()

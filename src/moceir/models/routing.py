@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError
-from moceir.models.execution.pointwise import Pointwise
-from moceir.models.execution.statistics import Statistics, mean_feature
-from moceir.models.execution.stripes import Crop, by_stripes
-from moceir.models.experts import EXPERT_REACH, Expert
+from moceir.models.experts import Expert
+from moceir.models.layers import Wiring, conv1x1
 
 
 class RoutingDecision(NamedTuple):
@@ -29,27 +27,82 @@ class RoutingDecision(NamedTuple):
             ``ModelConfig.gate``).
         logits: Scores of all experts before any noise, ``(B, n)``.
         balance_loss: Scalar that is small when the experts share the work as the bias asks; zero outside training.
+        departed: Whether an effort has led an image away from the routers' own route, here or in an earlier block,
+            ``(B,)`` bool.
     """
 
     experts: Tensor
     gates: Tensor
     logits: Tensor
     balance_loss: Tensor
+    departed: Tensor
+
+
+def join_decisions(decisions: Sequence[RoutingDecision]) -> RoutingDecision:
+    """Join the decisions of one block on several batches, in their order."""
+    experts, gates, logits, _, departed = (
+        torch.cat([torch.atleast_1d(part) for part in parts]) for parts in zip(*decisions, strict=True)
+    )
+    return RoutingDecision(experts, gates, logits, decisions[0].balance_loss, departed)
+
+
+class RoutingRequest(NamedTuple):
+    """What a caller asks of the router of one decoder block.
+
+    Attributes:
+        noise: Standard normal routing noise ``(B, n)``, in training only.
+        experts: Experts to use instead of the router's choice, ``(B, k)`` int64.
+        effort: Shift of the choice towards cheap (below 0) or costly experts (above 0); see `with_effort`.
+        departed: `RoutingDecision.departed` of the block before; None for the first.
+    """
+
+    noise: Tensor | None = None
+    experts: Tensor | None = None
+    effort: float = 0.0
+    departed: Tensor | None = None
+
+
+def routing_requests(
+    config: ModelConfig, images: int, noise: Tensor | None, routes: Tensor | None, effort: float
+) -> list[RoutingRequest]:
+    """Check what a caller asks of the routers, and split it into one request per decoder block, deep first.
+
+    Raises:
+        ConfigError: If the routes have another shape or type than ``(decoder blocks, images, top_k)`` int64, name an
+            expert that does not exist or name one twice for an image; if the effort is not a finite number, or is given
+            beside routes.
+    """
+    if not math.isfinite(effort):
+        raise ConfigError(
+            f"effort is {effort}; give a finite number, for example -1 for less and 1 for more than the routers choose"
+        )
+    if routes is not None and effort:
+        raise ConfigError("given routes leave nothing for an effort to choose; give one of the two")
+    if routes is not None:
+        check_routes(routes, config, images)
+    blocks = range(config.routed_blocks)
+    return [
+        RoutingRequest(
+            noise=None if noise is None else noise[block],
+            experts=None if routes is None else routes[block],
+            effort=effort,
+        )
+        for block in blocks
+    ]
 
 
 def check_routes(routes: Tensor, config: ModelConfig, images: int) -> Tensor:
-    """Give back routes that fit the network, ``(decoder blocks, images, top_k)`` int64.
+    """Return routes that fit the network.
 
     Raises:
-        ConfigError: If shape or type are others, or an image would get an expert twice or one that is not there.
+        ConfigError: If they do not; see `routing_requests`.
     """
-    shape = (sum(config.decoder_blocks), images, config.top_k)
+    shape = (config.routed_blocks, images, config.top_k)
     if routes.shape != shape or routes.dtype != torch.int64:
-        msg = (
+        raise ConfigError(
             f"routes are {tuple(routes.shape)} of {routes.dtype}; expected (decoder blocks, images, top_k) = {shape} "
             "of torch.int64"
         )
-        raise ConfigError(msg)
     if routes.numel() and not (routes.min() >= 0 and routes.max() < config.experts):
         msg = f"routes name experts from {routes.min()} to {routes.max()}; the network has 0 to {config.experts - 1}"
         raise ConfigError(msg)
@@ -58,145 +111,107 @@ def check_routes(routes: Tensor, config: ModelConfig, images: int) -> Tensor:
     return routes
 
 
-class Effort:
-    """Shifts the choices of all routers for one batch towards cheap or dear experts; each batch needs its own.
+def with_effort(
+    scores: Tensor, own: Tensor, complexity: Tensor, effort: float, departed: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Shift a router's choice towards cheap or costly experts.
 
-    Every score moves by the shift times its expert's complexity. The first block where this changes the choice takes
-    the changed one, and all blocks behind it the cheapest experts (for a positive shift, the dearest): what the routers
-    would have chosen there on their own is no longer known. Hence less effort never costs more, whatever the network,
-    and none never more than the routers' own choice (``docs/routing.md`` has the argument).
+    Every score moves by the effort times its expert's complexity. The first block where this changes the choice takes
+    the changed one, and all blocks after it the cheapest experts (for a positive effort, the costliest): what the
+    routers would have chosen there on their own is no longer known. So less effort never costs more, whatever the
+    network, and none never more than the routers' own choice (``docs/routing.md`` has the argument).
 
     Args:
-        shift: What the score of the dearest expert gains; below 0 for less effort, above 0 for more.
+        scores: Scores of all experts, cheapest first, ``(B, n)``.
+        own: The router's own choice, ``(B, k)``.
+        complexity: Complexity of each expert, ``(n,)``.
+        effort: What the score of the costliest expert gains.
+        departed: Which images left the routers' own route before this block, ``(B,)`` bool.
 
-    Raises:
-        ConfigError: If the shift is no finite number.
+    Returns:
+        Experts ``(B, k)``: the router's own choice as it is, or others in the order of their shifted scores; and which
+        images have now left the routers' own route, ``(B,)`` bool.
     """
-
-    def __init__(self, shift: float) -> None:
-        if not math.isfinite(shift):
-            raise ConfigError(
-                f"effort is {shift}; give a finite number, as -1 for less and 1 for more than the routers choose"
-            )
-        self.shift = shift
-        self._departed: Tensor | None = None
-        """Which images have left the routers' own route, ``(B,)``."""
-
-    def choose(self, scores: Tensor, own: Tensor, complexity: Tensor) -> Tensor:
-        """Choose the experts of the next block.
-
-        Args:
-            scores: Of all experts, cheapest first, ``(B, n)``.
-            own: The router's own choice, ``(B, k)``.
-            complexity: Of each expert, ``(n,)``.
-
-        Returns:
-            Experts ``(B, k)``: its own choice as it is, or others in the order of their shifted scores.
-        """
-        top_k = own.shape[-1]
-        shifted = (scores.float() + self.shift * complexity).topk(top_k).indices
-        # Its own choice stands where the shift gains nothing: rounding must not turn it round.
-        gain = (complexity[shifted].sum(-1) - complexity[own].sum(-1)) * self.shift
-        changed = gain > 0
-        if self._departed is None:
-            self._departed = torch.zeros_like(changed)
-        end = torch.arange(top_k, device=own.device)
-        end = end if self.shift < 0 else end + (len(complexity) - top_k)
-        chosen = torch.where(changed.unsqueeze(-1), shifted, own)
-        chosen = torch.where(self._departed.unsqueeze(-1), end, chosen)
-        self._departed = self._departed | changed
-        return chosen
-
-
-Steering = Tensor | Effort | None
-"""What decides on experts: a given route ``(B, k)``, the router's scores shifted by an effort, or the router alone."""
+    top_k = own.shape[-1]
+    shifted = (scores.float() + effort * complexity).topk(top_k).indices
+    # The own choice stands where the shift gains nothing: rounding must not reverse it.
+    changed = (complexity[shifted].sum(-1) - complexity[own].sum(-1)) * effort > 0
+    end = torch.arange(top_k, device=own.device)
+    if effort > 0:
+        end = end + (len(complexity) - top_k)
+    chosen = torch.where(changed.unsqueeze(-1), shifted, own)
+    return torch.where(departed.unsqueeze(-1), end, chosen), departed | changed
 
 
 def shifted_decisions(
-    decisions: Sequence[RoutingDecision], complexities: Sequence[Tensor], shift: float
+    decisions: Sequence[RoutingDecision], complexities: Sequence[Tensor], effort: float
 ) -> list[RoutingDecision]:
-    """What an effort makes of the routers' own decisions.
+    """Predict what an effort makes of the routers' own decisions, without running the network.
 
-    Up to where it leaves their route, they are all that it depends on: so this is what the network would decide.
+    Up to where it leaves their route, it depends on nothing else; so this is what the network would decide.
 
     Args:
         decisions: The routers' own, one per decoder block, deep first.
         complexities: Of the experts of each block.
-        shift: See `Effort`.
+        effort: See `with_effort`.
     """
-    effort = Effort(shift)
     shifted: list[RoutingDecision] = []
+    departed = decisions[0].departed
     for decision, complexity in zip(decisions, complexities, strict=True):
-        experts = effort.choose(decision.logits, decision.experts, complexity)
+        experts, departed = with_effort(decision.logits, decision.experts, complexity, effort, departed)
         gates = decision.logits.softmax(dim=-1).gather(-1, experts)
-        shifted.append(decision._replace(experts=experts, gates=gates))
+        shifted.append(decision._replace(experts=experts, gates=gates, departed=departed))
     return shifted
 
 
 def squared_variation(x: Tensor) -> Tensor:
-    """Squared coefficient of variation of a vector (unbiased standard deviation over mean)."""
+    """Compute the squared coefficient of variation of a vector (unbiased standard deviation over mean)."""
     return (x.std() / (x.mean() + 1e-8)) ** 2
 
 
 class Router(nn.Module):
     """Linear scores from the mean feature and the frequency embedding, then softmax and top-k."""
 
+    wiring: ClassVar = {"from_features": Wiring("stream", "inner"), "from_frequency": Wiring("inner", "inner")}
     complexity: Tensor
 
-    def __init__(
-        self,
-        channels: int,
-        embedding: int,
-        complexity: Sequence[float],
-        top_k: int,
-        *,
-        bias_to_cheap: bool,
-        straight_through: bool = False,
-    ) -> None:
+    def __init__(self, config: ModelConfig, level: int, complexity: Sequence[float]) -> None:
         super().__init__()
-        self.straight_through = straight_through
-        experts = len(complexity)
-        self.top_k = top_k
-        self.bias_to_cheap = bias_to_cheap
-        self.noise_std = 1 / experts
-        self.from_features = nn.Linear(channels, experts, bias=False)
-        self.from_frequency = nn.Linear(embedding, experts, bias=False)
+        self.top_k = config.top_k
+        self.bias_to_cheap = config.complexity_bias
+        self.straight_through = config.gate == "straight_through"
+        self.noise_std = 1 / config.experts
+        self.from_features = nn.Linear(config.channels(level), config.experts, bias=False)
+        self.from_frequency = nn.Linear(config.channels(3), config.experts, bias=False)
         self.register_buffer("complexity", torch.tensor(complexity, dtype=torch.float32))
 
-    def forward(
-        self,
-        x: Tensor,
-        embedding: Tensor,
-        noise: Tensor | None,
-        steering: Steering = None,
-        whole: Statistics | None = None,
-    ) -> RoutingDecision:
-        """Route each image.
+    def forward(self, x: Tensor, embedding: Tensor, request: RoutingRequest) -> RoutingDecision:
+        """Route each image by its features ``(B, C, H, W)`` and its frequency embedding ``(B, D)``."""
+        return self.decide(x.mean(dim=(2, 3)), embedding, request)
 
-        Args:
-            x: Features ``(B, C, H, W)``.
-            embedding: Frequency embedding ``(B, D)``.
-            noise: Standard normal ``(B, n)``, only in training; None makes the decision deterministic.
-            steering: What takes other experts than the best ones; their gates are the softmax values all the same.
-            whole: Statistics of the pictures that the features are parts of.
-        """
-        logits = self.from_features(mean_feature(self, x, whole)) + self.from_frequency(embedding)
-        noisy = logits if noise is None else logits + noise * self.noise_std
+    def decide(self, feature: Tensor, embedding: Tensor, request: RoutingRequest) -> RoutingDecision:
+        """Route each image by its mean feature ``(B, C)`` and its frequency embedding ``(B, D)``."""
+        logits = self.from_features(feature) + self.from_frequency(embedding)
+        noisy = logits if request.noise is None else logits + request.noise * self.noise_std
         chances = torch.softmax(noisy, dim=-1)
-        experts = steering if isinstance(steering, Tensor) else chances.topk(self.top_k, dim=-1).indices
-        if isinstance(steering, Effort):
-            experts = steering.choose(noisy, experts, self.complexity)
+        experts, departed = request.experts, request.departed
+        if departed is None:
+            departed = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+        if experts is None:
+            experts = chances.topk(self.top_k, dim=-1).indices
+            if request.effort:
+                experts, departed = with_effort(noisy, experts, self.complexity, request.effort, departed)
         gates = chances.gather(-1, experts)
         if self.straight_through:
             gates = gates + (gates / gates.sum(dim=-1, keepdim=True) - gates).detach()
-        balance = logits.new_zeros(()) if noise is None else self.balance_loss(logits, noisy)
-        return RoutingDecision(experts, gates, logits, balance)
+        balance = logits.new_zeros(()) if request.noise is None else self.balance_loss(logits, noisy)
+        return RoutingDecision(experts, gates, logits, balance, departed)
 
     def balance_loss(self, logits: Tensor, noisy: Tensor) -> Tensor:
-        """Mean of the importance and load imbalances, each ``(B, n)`` logits to a scalar.
+        """Average the importance and load imbalances of ``(B, n)`` logits, without and with noise, to a scalar.
 
         With the complexity bias on, importance counts in parameters: equal shares then mean that cheap experts are
-        chosen more often than dear ones.
+        chosen more often than costly ones.
         """
         importance = torch.softmax(logits, dim=-1).sum(dim=0)
         if self.bias_to_cheap:
@@ -209,71 +224,25 @@ class Router(nn.Module):
 class ExpertMixture(nn.Module):
     """A router, its experts, and the projection behind them."""
 
-    def __init__(
-        self,
-        channels: int,
-        embedding: int,
-        ranks: Sequence[int],
-        windows: Sequence[int],
-        top_k: int,
-        *,
-        bias_to_cheap: bool,
-        straight_through: bool = False,
-    ) -> None:
+    def __init__(self, config: ModelConfig, level: int) -> None:
         super().__init__()
-        self.experts = nn.ModuleList(Expert(channels, r, w) for r, w in zip(ranks, windows, strict=True))
+        channels = config.channels(level)
+        shapes = zip(config.expert_ranks(level), config.expert_windows(), strict=True)
+        self.experts = nn.ModuleList(Expert(channels, rank, window) for rank, window in shapes)
         sizes = [sum(p.numel() for p in expert.parameters()) for expert in self.experts]
-        complexity = [size / max(sizes) for size in sizes]
-        self.router = Router(
-            channels, embedding, complexity, top_k, bias_to_cheap=bias_to_cheap, straight_through=straight_through
-        )
-        self.out = Pointwise(channels, channels, bias=False)
-        self.all_at_once = False
-        """Whether, in training, each expert gets the whole batch and what is not its own counts nothing.
-
-        More work, but of shapes that do not change from step to step: compilers and the convolutions of accelerators
-        prepare themselves for each shape anew, which takes many times as long as a step.
-        """
+        self.router = Router(config, level, [size / max(sizes) for size in sizes])
+        self.out = conv1x1(channels, channels, bias=False)
 
     def forward(
-        self,
-        x: Tensor,
-        embedding: Tensor,
-        shared: Tensor,
-        noise: Tensor | None,
-        steering: Steering = None,
-        whole: Statistics | None = None,
+        self, x: Tensor, shared: Tensor, embedding: Tensor, request: RoutingRequest
     ) -> tuple[Tensor, RoutingDecision]:
-        """Give each image of ``(B, C, H, W)`` to its experts; returns the same shape and the decision.
-
-        In stripes, ``x`` is used up: the result takes its place.
-        """
-        decision = self.router(x, embedding, noise, steering, whole)
-        if self.all_at_once and torch.is_grad_enabled():
-            return self._all_at_once(x, shared, decision), decision
-        shares: list[tuple[Any, Tensor, Tensor]] = []  # the expert, its images, their gates
-        for e, expert in enumerate(self.experts):
-            image, choice = torch.where(decision.experts == e)
-            if image.numel():
-                shares.append((expert, image, decision.gates[image, choice].view(-1, 1, 1, 1)))
-
-        def mix(crop: Crop, x: Tensor, shared: Tensor) -> Tensor:
-            if len(shares) == 1 and len(shares[0][1]) == len(x):  # nothing to select or to put back
-                expert, _, gate = shares[0]
-                return self.out(gate * expert(x, shared, crop))
-            mixed = torch.zeros_like(crop(x))
-            for expert, image, gate in shares:
-                refined = gate * expert(x[image], shared[image], crop)
-                mixed = mixed.index_add(0, image, refined.to(mixed.dtype))  # autocast may differ between the two
-            return self.out(mixed)
-
-        window = max(expert.attention.window for expert, _, _ in shares)
-        return by_stripes(mix, x, shared, reach=EXPERT_REACH, align=window, into=x), decision
-
-    def _all_at_once(self, x: Tensor, shared: Tensor, decision: RoutingDecision) -> Tensor:
-        gates = torch.zeros_like(decision.logits, dtype=decision.gates.dtype)
-        gates = gates.scatter(1, decision.experts, decision.gates)[..., None, None, None]
+        """Give each image of ``(B, C, H, W)`` to its experts; return the same shape and the decision."""
+        decision = self.router(x, embedding, request)
         mixed = torch.zeros_like(x)
-        for e, expert in enumerate(self.experts):
-            mixed = mixed + gates[:, e] * expert(x, shared)
-        return self.out(mixed)
+        for number, expert in enumerate(self.experts):
+            image, choice = torch.where(decision.experts == number)
+            if image.numel():
+                gate = decision.gates[image, choice].view(-1, 1, 1, 1)
+                refined = gate * expert(x[image], shared[image])
+                mixed = mixed.index_add(0, image, refined.to(mixed.dtype))  # types may differ under autocast
+        return self.out(mixed), decision

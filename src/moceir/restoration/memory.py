@@ -5,7 +5,6 @@ from __future__ import annotations
 from moceir.config import ModelConfig
 from moceir.models.execution.stripes import CPU_STRIPE_BYTES, DEVICE_STRIPE_BYTES, WIDEST
 from moceir.models.experts import EXPERT_REACH
-from moceir.models.network import SIZE_MULTIPLE
 
 FULL_MAPS = 3
 """Maps of the network's width that a routed block needs at full resolution; no other place needs as much."""
@@ -30,7 +29,7 @@ def peak_bytes(config: ModelConfig, height: int, width: int, batch: int = 1, dev
         batch: Pictures at a time.
         device: Kind of device, as ``cpu``.
     """
-    rows, columns = (-(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE for side in (height, width))
+    rows, columns = config.padded_size(height, width)
     pixel = 4 * config.dim  # channels times columns are the same at all levels
     maps = FULL_MAPS * pixel * rows * columns
     stripe_rows = min(rows, config.expert_windows()[-1] + 2 * EXPERT_REACH)

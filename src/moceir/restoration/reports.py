@@ -120,7 +120,7 @@ def routing_reports(
         width: Likewise.
     """
     cost = network_cost(config, height, width)
-    levels = block_levels(config)
+    levels = config.routed_levels
     ends = [cost.macs(route) / 1e9 for route in (cost.cheapest, cost.dearest)]
     experts = [decision.experts.tolist() for decision in decisions]
     scores = [decision.logits.float() for decision in decisions]
@@ -142,11 +142,6 @@ def routing_reports(
         taken = cost.macs([block.experts for block in blocks]) / 1e9
         reports.append(RoutingReport(blocks, taken, *ends))
     return reports
-
-
-def block_levels(config: ModelConfig) -> list[int]:
-    """The level of each decoder block in order of execution: it works at 1 / 2**level of the resolution."""
-    return [level for level, blocks in zip((2, 1, 0), config.decoder_blocks, strict=True) for _ in range(blocks)]
 
 
 def block_names(levels: Iterable[int]) -> list[str]:

@@ -15,7 +15,6 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeVar, overload
 
@@ -31,9 +30,10 @@ from moceir.image_io import Picture, Pixels
 from moceir.machine.devices import choose_device, choose_precision
 from moceir.machine.memory import available_bytes, describe_bytes, parse_bytes
 from moceir.models.cost import network_cost
+from moceir.models.execution import for_inference
 from moceir.models.execution.compilation import CompiledInference
 from moceir.models.network import MoCEIR
-from moceir.models.routing import RoutingDecision, check_routes
+from moceir.models.routing import RoutingDecision, check_routes, join_decisions
 from moceir.restoration.memory import IMAGE_BYTES, peak_bytes
 from moceir.restoration.reports import RoutingReport, routing_reports
 from moceir.restoration.results import FileResult, NetworkResult, PictureResult
@@ -103,7 +103,8 @@ class Restorer:
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
         self.model = model.to(self.device).eval()
-        self._compiled = CompiledInference(self.model, self.device) if compiled else None
+        self._striped = for_inference(self.model)
+        self._compiled = CompiledInference(self.model) if compiled else None
         self.memory_limit = None if memory_limit is None else parse_bytes(str(memory_limit))
         self._free: tuple[float, int | None] = (-math.inf, None)
         self._route = _fixed_route(model.config, experts)
@@ -267,7 +268,7 @@ class Restorer:
                 whole = [part for part in done if part is not None]
                 if len(whole) == len(done):
                     restored, decisions = zip(*whole, strict=True)
-                    blocks = [_together(block) for block in zip(*decisions, strict=True)]
+                    blocks = [join_decisions(block) for block in zip(*decisions, strict=True)]
                     return _Done(torch.cat(restored), blocks, tile, seconds)
         has = f"of which {describe_bytes(room)} may be used" if room is not None else "which is not there"
         raise ImageError(
@@ -298,10 +299,10 @@ class Restorer:
         routes = None if self._route is None else self._route.expand(-1, len(images), -1)
         try:
             half = self.dtype is not torch.float32
-            parts = self._compiled.on(images, whole=tile is None) if self._compiled else nullcontext()
-            with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=half), parts:
+            with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=half):
                 if tile is None:
-                    restored, decisions = self.model.restore_with_routing(images, routes=routes, effort=self._shift)
+                    network = self._compiled.chosen_for(images) if self._compiled else self._striped
+                    restored, decisions = network.restore_with_routing(images, routes=routes, effort=self._shift)
                 else:
                     restored, decisions = restore_in_tiles(self.model, images, tile, routes, self._shift)
                 restored = restored.clamp(0, 1)
@@ -315,14 +316,6 @@ class Restorer:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return None
-
-
-def _together(decisions: Sequence[RoutingDecision]) -> RoutingDecision:
-    """Join the decisions of one block on several images."""
-    experts, gates, logits, _ = (
-        torch.cat([torch.atleast_1d(part) for part in parts]) for parts in zip(*decisions, strict=True)
-    )
-    return RoutingDecision(experts, gates, logits, decisions[0].balance_loss)
 
 
 def check_strength(strength: float) -> None:
@@ -347,7 +340,7 @@ def _fixed_route(config: ModelConfig, experts: Experts) -> Tensor | None:
         route = torch.tensor(named[experts], dtype=torch.int64).view(-1, config.top_k)
     else:
         rows = [[row] if isinstance(row, int) else list(row) for row in experts]
-        blocks, known = sum(config.decoder_blocks), range(config.experts)
+        blocks, known = config.routed_blocks, range(config.experts)
         if len(rows) != blocks or any(len(row) != config.top_k or not set(row) <= set(known) for row in rows):
             given = ",".join("+".join(map(str, row)) for row in rows) or "(none)"
             wanted = f"give {config.top_k} of 0 to {known[-1]} for each of its {blocks} decoder blocks"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from moceir.models.execution.statistics import Statistics
+from moceir.models.execution import Statistics, for_inference
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision
 
@@ -43,20 +43,22 @@ def restore_in_tiles(
         The batch, same shape, and for each block the decision that all tiles share.
     """
     height, width = images.shape[-2:]
-    whole = Statistics()
-    decisions = network.restore_with_routing(sample(images, tile), routes=routes, effort=effort, whole=whole)[1]
+    of_sample = Statistics()
+    sampled = for_inference(network, of_sample)
+    decisions = sampled.restore_with_routing(sample(images, tile), routes=routes, effort=effort)[1]
     routes = torch.stack([decision.experts for decision in decisions])
-    whole = Statistics(basis=whole)
+    of_parts = Statistics(basis=of_sample)
+    gathering = for_inference(network, of_parts)
     for top in range(0, height, tile):
         for left in range(0, width, tile):
             part = images[..., top : top + tile, left : left + tile]
-            network.restore_with_routing(part, routes=routes, whole=whole)
-    whole = Statistics(basis=whole)
+            gathering.restore_with_routing(part, routes=routes)
+    restoring = for_inference(network, Statistics(basis=of_parts))
     restored = torch.zeros_like(images)
     for top in starts(height, tile):
         for left in starts(width, tile):
             cut = images[..., top : top + tile, left : left + tile]
-            part, decisions = network.restore_with_routing(cut, routes=routes, whole=whole)
+            part, decisions = restoring.restore_with_routing(cut, routes=routes)
             rows, columns = ramp(top, cut.shape[-2], height).to(part), ramp(left, cut.shape[-1], width).to(part)
             restored[..., top : top + tile, left : left + tile] += part * rows.view(-1, 1) * columns
     return restored, decisions

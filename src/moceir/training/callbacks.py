@@ -91,7 +91,7 @@ class RoutingView(L.Callback):
         own = {
             task: [route.tolist() for route in module.routes[task]] for task in module.tasks if task in module.routes
         }
-        counts = torch.zeros(len(module.tasks), sum(config.decoder_blocks), config.experts, device=module.device)
+        counts = torch.zeros(len(module.tasks), config.routed_blocks, config.experts, device=module.device)
         for task, rows in ExpertUsage.of_routes(own, config.experts).counts.items():
             counts[module.tasks.index(task)] = torch.tensor(rows)
         whole: Any = trainer.strategy.reduce(counts, reduce_op="sum")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
 import lightning as L
@@ -15,6 +15,8 @@ from torchmetrics import MeanMetric
 from moceir.config import ModelConfig
 from moceir.data.metrics import psnr_db
 from moceir.data.synthesis import Sample, sample_generator
+from moceir.models.execution import for_inference, for_training
+from moceir.models.execution.compilation import compiled_for_training
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision
 from moceir.recipe import Recipe
@@ -34,6 +36,8 @@ class RestorationModule(L.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.network = MoCEIR(config)
+        # Processes compare the layout of gradients, so it is settled before they meet.
+        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - a gap in torch's stubs
         self.tasks = list(tasks)
         self.scores = torch.nn.ModuleList(MeanMetric() for _ in self.tasks)
         self.costs = torch.nn.ModuleList(MeanMetric() for _ in self.tasks)
@@ -42,11 +46,22 @@ class RestorationModule(L.LightningModule):
         self.routes: dict[str, list[Tensor]] = defaultdict(list)
         """Experts chosen for each picture of a task in the last validation, each ``(blocks, k)``."""
 
+    @cached_property
+    def _training_view(self) -> MoCEIR:
+        """The network as it trains; made on the device that it trains on."""
+        if self.recipe.compile:
+            return compiled_for_training(self.network, sizes=len(self.recipe.stages))
+        return for_training(self.network)
+
+    @cached_property
+    def _inference_view(self) -> MoCEIR:
+        return for_inference(self.network)
+
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         """Loss of one batch: L1, its spectrum, and the balance of the experts."""
         weights = self.recipe.loss
         noise = self._routing_noise(len(batch.clean), batch_idx)
-        restored, decisions = self.network.restore_with_routing(batch.degraded, noise)
+        restored, decisions = self._training_view.restore_with_routing(batch.degraded, noise=noise)
         restored = restored.float()
         l1 = l1_loss(restored, batch.clean)
         fft = spectral_l1_loss(restored, batch.clean)
@@ -68,7 +83,7 @@ class RestorationModule(L.LightningModule):
         config, world = self.network.config, self.trainer.world_size
         part = batch_idx % self.recipe.accumulate
         generator = sample_generator(self.recipe.seed, "routing", self.global_step, part)
-        noise = torch.randn(sum(config.decoder_blocks), images * world, config.experts, generator=generator)
+        noise = torch.randn(config.routed_blocks, images * world, config.experts, generator=generator)
         return noise[:, self.global_rank :: world].to(self.device)
 
     def _balance(self, decisions: Sequence[RoutingDecision], noise: Tensor) -> Tensor:
@@ -94,9 +109,7 @@ class RestorationModule(L.LightningModule):
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Collect the PSNR of each picture under its task, and the routes taken."""
-        # A few pictures are not worth graphs of their own.
-        with torch.compiler.set_stance("force_eager") if self.recipe.compile else nullcontext():
-            restored, decisions = self.network.restore_with_routing(batch.degraded)
+        restored, decisions = self._inference_view.restore_with_routing(batch.degraded)
         restored = restored.float().clamp(0, 1)
         scores = psnr_db(restored, batch.clean).clamp_max(60.0)
         chosen = torch.stack([decision.experts for decision in decisions])

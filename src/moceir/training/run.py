@@ -18,7 +18,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError
 from moceir.files import cannot_write
-from moceir.models.execution.compilation import compile_for_training
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.recipe import Recipe, load_recipe
@@ -94,8 +93,6 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
     module = RestorationModule(recipe, config, pairs.names)
     if started is not None and last is None:
         module.network.load_state_dict(grow(started, config, seed=recipe.seed).state_dict())
-    if recipe.compile:
-        compile_for_training(module.network, sizes=len(recipe.stages))
     schedule = ScheduleCallback(recipe.optimizer, steps, options.max_seconds)
     pairs.follow(schedule)
     validated = recipe.validation.share > 0

@@ -12,7 +12,6 @@ gradient and stay copies.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 
 import torch
@@ -20,16 +19,8 @@ from torch import Tensor, nn
 
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError
+from moceir.models.layers import Wiring
 from moceir.models.network import DecoderBlock, EncoderBlock, MoCEIR
-
-# Inner channels are those of heads, experts and hidden layers; all others belong to the residual stream.
-_WRITES_INNER = re.compile(
-    r"\.(qkv|q|k|v|kv)(_depthwise)?\.|\.ffn\.(expand|depthwise)\.|\.experts\.\d+\.(reduce|modulate|attention)\."
-    r"|\.mlp\.|\.router\.|\.temperature$|\.down\.0\.|^output\."
-)
-_READS_INNER = re.compile(
-    r"\.(attention|shared|cross|ffn)\.out\.|\.experts\.\d+\.(expand|attention)\.|\.mlp\.2\.|\.from_frequency\."
-)
 
 
 def grow(network: MoCEIR, config: ModelConfig, *, seed: int = 0) -> MoCEIR:
@@ -52,8 +43,11 @@ def grow(network: MoCEIR, config: ModelConfig, *, seed: int = 0) -> MoCEIR:
         torch.manual_seed(seed)
         grown = MoCEIR(config)
         own, new = network.state_dict(), grown.state_dict()
-        # How dear each expert is follows from the new shape.
-        new.update({k: _widened(k, v, new[k].shape) for k, v in own.items() if not k.endswith(".complexity")})
+        wirings = _wirings(network)
+        for key, weight in own.items():
+            if not key.endswith(".complexity"):  # which follows from the new shape
+                layer = key.rpartition(".")[0]
+                new[key] = _widened(weight, new[key].shape, wirings.get(layer, Wiring()))
     grown.load_state_dict(new)
     _silence_new_blocks(grown, own)
     return grown.eval()
@@ -65,10 +59,6 @@ def check_growth(old: ModelConfig, new: ModelConfig) -> None:
     Raises:
         ConfigError: If the new shape is narrower or shallower somewhere, no multiple, or has other heads or experts.
     """
-
-    def depths(config: ModelConfig) -> tuple[int, ...]:
-        return (*config.encoder_blocks, config.latent_blocks, *config.decoder_blocks, config.refinement_blocks)
-
     kept = [(name, getattr(old, name), getattr(new, name)) for name in ("heads", "experts", "top_k", "join", "gate")]
     other = [
         f"{name} {here} to {there}"
@@ -77,8 +67,8 @@ def check_growth(old: ModelConfig, new: ModelConfig) -> None:
     ]
     if new.dim % old.dim:
         other.append(f"dim {old.dim} to {new.dim}")
-    if any(there < here for here, there in zip(depths(old), depths(new), strict=True)):
-        other.append(f"blocks {depths(old)} to {depths(new)}")
+    if any(there < here for here, there in zip(old.depths, new.depths, strict=True)):
+        other.append(f"blocks {old.depths} to {new.depths}")
     if other:
         raise ConfigError(
             f"a network cannot be grown from {'; '.join(other)}: dim may be multiplied and blocks added, in each stage "
@@ -91,21 +81,29 @@ def _copies(channels: int, times: int, group: int) -> Tensor:
     return torch.arange(channels).view(-1, 1, group).expand(-1, times, -1).flatten()
 
 
-def _widened(key: str, weight: Tensor, shape: torch.Size) -> Tensor:
-    """A tensor of the state dict in the shape that it has in the larger network."""
+def _wirings(network: MoCEIR) -> dict[str, Wiring]:
+    """Collect which channels each layer reads and writes, by the name of the layer; others keep to the stream."""
+    return {
+        f"{name}.{child}".lstrip("."): wiring
+        for name, part in network.named_modules()
+        for child, wiring in getattr(part, "wiring", {}).items()
+    }
+
+
+def _widened(weight: Tensor, shape: torch.Size, wiring: Wiring) -> Tensor:
+    """Widen a tensor of the state dict to the shape that it has in the larger network."""
     # Pixel-shuffling makes a channel of each four that follow each other: in the stream, these stay together.
     rows = weight.shape[0]
-    group = 1 if _WRITES_INNER.search(key) else math.gcd(4, rows)
-    widened = weight[_copies(rows, shape[0] // rows, group)]
+    widened = weight[_copies(rows, shape[0] // rows, 1 if wiring.writes == "inner" else math.gcd(4, rows))]
     if weight.ndim == 1 or shape[1] == weight.shape[1]:
         return widened
     columns = weight.shape[1]
     times = shape[1] // columns
-    if ".fuse." in key:  # reads what was shuffled up and, behind it, the skip connection
+    if wiring.reads == "joined":  # what was shuffled up and, behind it, the skip connection
         half = columns // 2
         read = torch.cat([_copies(half, times, 1), half + _copies(half, times, math.gcd(4, half))])
     else:
-        read = _copies(columns, times, 1 if _READS_INNER.search(key) else math.gcd(4, columns))
+        read = _copies(columns, times, 1 if wiring.reads == "inner" else math.gcd(4, columns))
     return widened[:, read] * _shares(shape[0], read, times).view(shape[0], -1, *[1] * (weight.ndim - 2))
 
 

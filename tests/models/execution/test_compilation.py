@@ -10,7 +10,7 @@ import torch
 
 import moceir
 from moceir.config import ModelConfig
-from moceir.models.execution.compilation import MOST_SIZES, CompiledInference, compile_for_training
+from moceir.models.execution.compilation import MOST_SIZES, CompiledInference, compiled_for_training
 from moceir.models.execution.stripes import stripe_height
 
 # What torch's compiler imports uses what torch itself has deprecated.
@@ -59,12 +59,11 @@ def marked(*marks: Any) -> Any:
 @marked(*compiles)
 def test_training_with_compiled_parts_and_experts_at_once_has_the_same_gradients(network: moceir.MoCEIR) -> None:
     network = moceir.MoCEIR(network.config.model_copy(update={"experts": 2})).double()
-    plain = copy.deepcopy(network)
-    compile_for_training(network, sizes=2)
     images, noise = torch.rand(2, 3, 16, 16).double(), torch.randn(1, 2, 2).double()
     results = []
-    for each in (network, plain):
-        restored, _ = each.restore_with_routing(images, noise)
+    for each in (compiled_for_training(network, sizes=2), network):
+        network.zero_grad()
+        restored, _ = each.restore_with_routing(images, noise=noise)
         restored.square().mean().backward()
         # Where nothing went to an expert, it has no gradient, or one of zeros.
         results.append((restored, [torch.zeros_like(p) if p.grad is None else p.grad for p in each.parameters()]))
@@ -95,22 +94,25 @@ def test_sizes_that_come_again_are_restored_by_graphs_for_any_size_and_expert(ne
 
 
 def test_only_some_sizes_are_compiled_for(network: moceir.MoCEIR) -> None:
-    inference = CompiledInference(network, torch.device("cpu"))
+    inference = CompiledInference(network)
     sizes = [torch.empty(1, 3, 8, 8 * columns) for columns in range(1, MOST_SIZES + 2)]
 
-    assert not any(inference.chosen_for(images) for images in sizes)
-    assert [inference.chosen_for(images) for images in sizes] == [True] * MOST_SIZES + [False]
-    assert inference.chosen_for(sizes[0])
-    assert not inference.chosen_for(sizes[-1])
+    def compiled(images: torch.Tensor) -> bool:
+        return inference.chosen_for(images) is not inference.striped
+
+    assert not any(compiled(images) for images in sizes)
+    assert [compiled(images) for images in sizes] == [True] * MOST_SIZES + [False]
+    assert compiled(sizes[0])
+    assert not compiled(sizes[-1])
 
 
 def test_what_is_cut_into_stripes_is_not_compiled(network: moceir.MoCEIR) -> None:
-    inference = CompiledInference(network, torch.device("cpu"))
+    inference = CompiledInference(network)
     uncut = stripe_height(1, 8, 512, 4, "cpu") // 8 * 8
     for height, chosen in ((uncut, True), (uncut + 1, False)):
         images = torch.empty(1, 3, height, 512)
         inference.chosen_for(images)
-        assert inference.chosen_for(images) is chosen
+        assert (inference.chosen_for(images) is not inference.striped) is chosen
 
 
 def test_tiles_are_not_compiled(network: moceir.MoCEIR) -> None:

@@ -5,18 +5,25 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
-from moceir.models.execution.pointwise import PIXELS_AT_A_TIME, Pointwise
+from moceir.models.execution.pointwise import PIXELS_AT_A_TIME, LinearConv, PixelProductConv, is_conv1x1
 
 LAYOUTS = (torch.channels_last, torch.contiguous_format)
 
 
 def pair(
-    batch: int, channels: int, height: int, width: int, *, outputs: int, bias: bool = True
-) -> tuple[Tensor, Pointwise]:
+    batch: int,
+    channels: int,
+    height: int,
+    width: int,
+    *,
+    outputs: int,
+    bias: bool = True,
+    kind: type[nn.Conv2d] = PixelProductConv,
+) -> tuple[Tensor, nn.Conv2d]:
     torch.manual_seed(0)
-    return torch.randn(batch, channels, height, width).double(), Pointwise(channels, outputs, bias=bias).double()
+    return torch.randn(batch, channels, height, width).double(), kind(channels, outputs, 1, bias=bias).double()
 
 
 @settings(max_examples=40, deadline=None)
@@ -25,11 +32,12 @@ def pair(
     st.integers(1, 9),
     st.booleans(),
     st.sampled_from(LAYOUTS),
+    st.sampled_from([LinearConv, PixelProductConv]),
 )
 def test_results_and_gradients_are_those_of_a_convolution(
-    shape: tuple[int, int, int, int], outputs: int, bias: bool, layout: torch.memory_format
+    shape: tuple[int, int, int, int], outputs: int, bias: bool, layout: torch.memory_format, kind: type[nn.Conv2d]
 ) -> None:
-    x, layer = pair(*shape, outputs=outputs, bias=bias)
+    x, layer = pair(*shape, outputs=outputs, bias=bias, kind=kind)
     x = x.to(memory_format=layout).requires_grad_()
     wanted = [x, *layer.parameters()]
     expected = F.conv2d(x, layer.weight, layer.bias)
@@ -81,3 +89,10 @@ def test_autocast_chooses_the_precision() -> None:
     assert mapped.dtype is torch.bfloat16
     mapped.sum().backward()
     assert layer.weight.grad is not None
+
+
+def test_only_plain_1x1_convolutions_are_replaced() -> None:
+    assert is_conv1x1(nn.Conv2d(2, 3, 1))
+    assert not is_conv1x1(nn.Conv2d(2, 3, 3))
+    assert not is_conv1x1(LinearConv(2, 3, 1))
+    assert not is_conv1x1(nn.Linear(2, 3))

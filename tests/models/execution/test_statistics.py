@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from moceir.errors import ConfigError
-from moceir.models.attention import channel_attention
-from moceir.models.execution.statistics import Statistics, mean_feature
-from moceir.models.execution.stripes import Crop, stripe_rows
-from moceir.models.network import MoCEIR
+from moceir.models.execution import Statistics, for_inference, stripe_rows
+from moceir.models.execution.statistics import mean_feature
+from moceir.models.network import EncoderBlock, MoCEIR
 from moceir.models.routing import RoutingDecision
 
 
@@ -26,7 +25,7 @@ def test_what_a_picture_gave_changes_nothing_on_that_picture(spread_nano: MoCEIR
 
     def restore(images: Tensor, whole: Statistics | None = None) -> tuple[Tensor, list[RoutingDecision]]:
         with torch.no_grad(), stripe_rows(rows):
-            return spread_nano.restore_with_routing(images, routes=routes, whole=whole)
+            return for_inference(spread_nano, whole).restore_with_routing(images, routes=routes)
 
     gathered = Statistics()
     plain, decided = restore(images)
@@ -44,44 +43,47 @@ def test_what_a_picture_gave_changes_nothing_on_that_picture(spread_nano: MoCEIR
 
 def test_attention_of_parts_is_that_of_the_whole() -> None:
     """Exactly so where a pixel depends on no other one but through the attention."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, 12, 9, 5, generator=generator, dtype=torch.float64) * torch.linspace(0.1, 3, 9).view(-1, 1)
-    out, temperature = nn.Conv2d(4, 4, 1).double(), torch.ones(2, 1, 1, dtype=torch.float64)
+    torch.manual_seed(0)
+    block = EncoderBlock(4, 2).double()
+    with torch.no_grad():
+        for kernel in (block.attention.qkv_depthwise.weight, block.ffn.depthwise.weight):
+            centre = torch.zeros_like(kernel)
+            centre[:, :, 1, 1] = kernel[:, :, 1, 1]
+            kernel.copy_(centre)
+    x = torch.randn(2, 4, 9, 5, dtype=torch.float64) * torch.linspace(0.1, 3, 9, dtype=torch.float64).view(-1, 1)
 
-    def attend(x: Tensor, whole: Statistics | None = None) -> Tensor:
-        def project(crop: Crop, x: Tensor) -> tuple[Tensor, ...]:
-            return crop(x).chunk(3, dim=1)
-
-        return channel_attention(project, x, reach=0, temperature=temperature, out=out, whole=whole)
+    def run(x: Tensor, statistics: Statistics | None = None) -> Tensor:
+        return for_inference(block, statistics)(x.clone(memory_format=torch.channels_last))
 
     parts = x.split([2, 3, 4], dim=2)
     gathered = Statistics()
     with torch.no_grad():
-        alone = torch.cat([attend(part, gathered) for part in parts], dim=2)
-        shared = torch.cat([attend(part, Statistics(gathered)) for part in parts], dim=2)
-        expected = attend(x)
+        alone = torch.cat([run(part, gathered) for part in parts], dim=2)
+        shared = torch.cat([run(part, Statistics(gathered)) for part in parts], dim=2)
+        expected = block(x)
     torch.testing.assert_close(shared, expected, atol=1e-12, rtol=0)
     assert not torch.allclose(alone, expected, atol=1e-2)
 
 
+@torch.no_grad()
 def test_the_mean_of_parts_is_that_of_the_whole() -> None:
-    x, part = torch.rand(2, 4, 6, 5, generator=torch.Generator().manual_seed(0)), nn.Identity()
+    x, owner = torch.rand(2, 4, 6, 5, generator=torch.Generator().manual_seed(0)), torch.zeros(1)
     gathered = Statistics()
     for rows in x.split([1, 2, 3], dim=2):
-        torch.testing.assert_close(mean_feature(part, rows, gathered), rows.mean(dim=(2, 3)))
+        torch.testing.assert_close(mean_feature(rows, owner, gathered), rows.mean(dim=(2, 3)))
     for rows in x.split(2, dim=2):
-        torch.testing.assert_close(mean_feature(part, rows, Statistics(gathered)), x.mean(dim=(2, 3)))
+        torch.testing.assert_close(mean_feature(rows, owner, Statistics(gathered)), x.mean(dim=(2, 3)))
 
 
+@torch.no_grad()
 def test_statistics_of_another_batch_are_refused(nano: MoCEIR) -> None:
     gathered = Statistics()
-    with torch.no_grad():
-        nano.restore_with_routing(pictures(2, 8, 8), whole=gathered)
-        for whole in (gathered, Statistics(gathered)):
-            with pytest.raises(ConfigError, match="statistics of 2 pictures met parts of 1"):
-                nano.restore_with_routing(pictures(1, 8, 8), whole=whole)
+    for_inference(nano, gathered)(pictures(2, 8, 8))
+    for statistics in (gathered, Statistics(gathered)):
+        with pytest.raises(ConfigError, match="statistics of 2 pictures met parts of 1"):
+            for_inference(nano, statistics)(pictures(1, 8, 8))
 
 
 def test_statistics_beside_gradients_are_refused(nano: MoCEIR) -> None:
     with pytest.raises(ConfigError, match="have no gradients"):
-        nano.restore_with_routing(pictures(1, 8, 8), whole=Statistics())
+        for_inference(nano, Statistics())(pictures(1, 8, 8))

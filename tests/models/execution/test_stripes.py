@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from moceir.config import ModelConfig
+from moceir.models.execution import for_inference
 from moceir.models.execution.stripes import Crop, by_stripes, stripe_height, stripe_rows
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
@@ -66,10 +65,9 @@ def test_stripes_of_any_height_give_the_result_of_the_whole(
     routes = None if free else torch.rand(shape, generator=generator).argsort(dim=-1)[..., : config.top_k]
     before = images.clone()
     with torch.no_grad():
-        with stripe_rows(0):
-            whole, decided = model.restore_with_routing(images, routes=routes)
+        whole, decided = model.restore_with_routing(images, routes=routes)
         with stripe_rows(rows):
-            striped, decisions = model.restore_with_routing(images, routes=routes)
+            striped, decisions = for_inference(model).restore_with_routing(images, routes=routes)
     assert torch.equal(images, before)
     for ours, expected in zip(decisions, decided, strict=True):
         assert torch.equal(ours.experts, expected.experts)
@@ -158,17 +156,3 @@ def test_large_maps_are_cut_without_being_told() -> None:
     assert stripe_height(1, 48, 100_000, 4, "cpu", reach=3) == 12, "surroundings of 6 rows must stay the smaller part"
     assert stripe_height(2, 48, 512, 4, "cpu") == rows // 2
     assert stripe_height(1, 48, 512, 4, "cuda") > 25
-
-
-def test_exports_and_compilers_see_the_whole_map() -> None:
-    class Counted(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return by_stripes(lambda crop, x: crop(x).relu(), x)
-
-    with torch.no_grad(), stripe_rows(2):
-        exported = torch.export.export(Counted(), (torch.zeros(1, 1, 8, 2),))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # what torch's older export to ONNX is built on
-            traced = torch.jit.trace(Counted(), torch.zeros(1, 1, 8, 2), check_trace=False)
-    assert sum("relu" in str(node.target) for node in exported.graph.nodes) == 1
-    assert sum("relu" in node.kind() for node in traced.inlined_graph.nodes()) == 1

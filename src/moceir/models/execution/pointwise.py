@@ -1,12 +1,14 @@
-"""1x1 convolutions whose gradients are matrix products: on processors torch's own take up to four times as long.
+"""1x1 convolutions as matrix products.
 
-torch gathers the gradient of the weights of so narrow a convolution badly with several threads.
+On processors, torch gathers the gradient of the weights of so narrow a convolution badly with several threads: its own
+gradients take up to four times as long. On CUDA devices, a convolution needs some 50 ms of preparation for each new
+shape, and a matrix product none.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -14,24 +16,30 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 PIXELS_AT_A_TIME = 2048
-"""Of how many pixels a partial gradient of the weights is, about: so many fit into a cache, and make work for all
-threads, which one tall and narrow product would not."""
+"""Pixels of a partial gradient of the weights, about: so many fit into a cache, and give work to all threads, which one
+tall and narrow product would not."""
 
 
-class Pointwise(nn.Conv2d):
-    """1x1 convolution of maps whose channels are last in memory."""
+def is_conv1x1(part: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Tell whether a module is a plain 1x1 convolution."""
+    return type(part) is nn.Conv2d and part.kernel_size == (1, 1)
 
-    def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=1, bias=bias)
+
+class LinearConv(nn.Conv2d):
+    """A 1x1 convolution of channels_last maps as one matrix product."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, D, H, W)``."""
-        if input.is_cuda:  # a matrix product needs no preparation, a convolution some 50 ms for each new shape
-            return F.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
-        device = input.device.type
-        # Compiled, and in mixed precision, gradients are left to torch.
-        by_torch = torch.compiler.is_compiling() or torch.is_autocast_enabled(device)
-        if device != "cpu" or not torch.is_grad_enabled() or by_torch:
+        return F.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
+class PixelProductConv(nn.Conv2d):
+    """A 1x1 convolution of channels_last maps with gradients from `PixelProduct`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, D, H, W)``."""
+        # In mixed precision, gradients are left to torch.
+        if not torch.is_grad_enabled() or torch.is_autocast_enabled(input.device.type):
             return super().forward(input)
         mapped: Any = PixelProduct.apply(input.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias)
         return mapped.permute(0, 3, 1, 2)
@@ -51,7 +59,7 @@ class PixelProduct(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - made static by torch, not typed so
         ctx: Any, *grads: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Gradients of ``x``, the weights and the bias, each if it is wanted."""
+        """Compute the gradients of ``x``, the weights and the bias, each if it is wanted."""
         x, weight = ctx.saved_tensors
         (grad,) = grads
         of_x = grad @ weight if ctx.needs_input_grad[0] else None

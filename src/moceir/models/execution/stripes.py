@@ -5,8 +5,8 @@ the memory, and most of the time goes into moving them. Where a row of the resul
 be computed from a stripe of the picture that reaches a little further, exactly. ``by_stripes(function, x, reach=1)`` is
 ``function(unchanged, x)``, computed in this way where it pays.
 
-Stripes are used outside of gradients only (``torch.no_grad()`` or ``torch.inference_mode()``), on maps that are worth
-cutting. ``torch.compile`` and every export see the whole maps. ``stripe_rows(0)`` switches stripes off.
+Stripes are used only where no gradients are wanted (``torch.no_grad()`` or ``torch.inference_mode()``), on maps that
+are worth cutting. ``stripe_rows(0)`` switches them off.
 """
 
 from __future__ import annotations
@@ -137,9 +137,7 @@ class _Stripe:
 
 def _rows(x: Tensor, reach: int, align: int) -> int | None:
     """Rows of a stripe of this map; None if it stays whole."""
-    traced = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage] - documented, not re-exported
-    # The context variable comes last: torch.compile cannot follow it.
-    if traced or torch.compiler.is_compiling() or torch.is_grad_enabled() or (forced := _forced_rows.get()) == 0:
+    if torch.is_grad_enabled() or (forced := _forced_rows.get()) == 0:
         return None
     batch, channels, height, width = x.shape
     rows = forced or stripe_height(batch, channels, width, x.element_size(), x.device.type, reach)
