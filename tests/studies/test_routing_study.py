@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from pages import replace_tables
 from PIL import Image
 from routing_cost import EFFORTS, Curve, Point, as_tensor, cost_tables, draw_curves, forced_routes, score
 from routing_study import FIGURE, PARTS, main
@@ -22,6 +21,7 @@ from routing_tasks import (
 )
 from support import write_photographs, write_picture
 
+from moceir.evaluation.pages import replace_part
 from moceir.insight.signatures import SIGNATURES_FILE
 from moceir.models.network import MoCEIR
 from moceir.weights import ModelFile, load, save
@@ -75,12 +75,10 @@ def test_the_page_has_a_place_for_every_part(tmp_path: Path) -> None:
     copy = tmp_path / "page.md"
     copy.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
     for name in PARTS:
-        replace_tables(copy, name, [f"the table of {name}"])
+        replace_part(copy, name, [f"the table of {name}"])
     text = copy.read_text(encoding="utf-8")
     for name in PARTS:
         assert f"<!-- measured: {name} -->\nthe table of {name}\n<!-- end -->" in text
-    with pytest.raises(SystemExit, match="no place for 'nothing'"):
-        replace_tables(copy, "nothing", [])
 
 
 def test_costs_are_those_that_torch_counts(nano: MoCEIR, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,8 +175,14 @@ def test_one_command_fills_the_page(golden: Path, tmp_path: Path, monkeypatch: p
         assert drawing.format == "PNG"
 
 
-def test_a_part_asks_for_what_it_needs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["routing_study.py", "tiny", "--part", "curve"])
-    with pytest.raises(SystemExit):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--part", "curve"], "--data is needed for curve"), (["--part", "cost", "--write", "no.md"], "does not exist")],
+)
+def test_wrong_usage_is_refused_before_measuring(
+    options: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["routing_study.py", "tiny", *options])
+    with pytest.raises(SystemExit, match="2"):
         main()
-    assert "--data is needed for curve" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
