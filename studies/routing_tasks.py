@@ -17,13 +17,11 @@ from routing_cost import as_tensor, forced_routes, route_of, score
 from torch import Tensor
 
 from moceir.config import ModelConfig
-from moceir.data.mixtures import Source, ValidationPairs
-from moceir.data.photographs import Photographs
 from moceir.degradations import CDD11, parse
 from moceir.evaluation.report import markdown_table
 from moceir.insight.learning import COMPOSITES
 from moceir.insight.signatures import UNKNOWN, Signatures, confusion, confusion_rows, learn_signatures
-from moceir.insight.validation import Sighting
+from moceir.insight.validation import Sighting, degraded_centres
 from moceir.models.cost import Route
 from moceir.models.network import MoCEIR
 from moceir.models.routing import Router, RoutingDecision
@@ -96,22 +94,10 @@ def _outcome(table: dict[str, dict[str, int]], tasks: Sequence[str]) -> tuple[st
     return f"{right:.0%}", f"{unknown:.0%}", f"{1 - right - unknown:.0%}"
 
 
-class Pair(NamedTuple):
-    """A validation picture, ``(1, 3, H, W)`` in [0, 1]."""
-
-    task: str
-    degraded: Tensor
-    clean: Tensor
-
-
-def validation_pairs(files: Sequence[Path], tasks: Sequence[str], most: int) -> Iterator[Pair]:
-    """Yield the pictures on which signatures are measured, task by task."""
-    photographs = Photographs()
-    for task in tasks:
-        source = Source(task, [(None, path) for path in files], parse(task))
-        pairs = ValidationPairs([source], photographs, patch_px=PATCH_PX, most=most, seed=0)
-        for number in range(len(pairs)):
-            yield Pair(task, pairs[number].degraded[None], pairs[number].clean[None])
+def validation_pairs(files: Sequence[Path], tasks: Sequence[str], most: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Yield the task, degraded and clean ``(1, 3, H, W)`` in [0, 1] of the pictures that signatures are tested on."""
+    for task, pair in degraded_centres(files, tasks, most=most, patch_px=PATCH_PX, seed=0):
+        yield task, pair.degraded[None], pair.clean[None]
 
 
 def mutual_information_bits(pairs: Sequence[tuple[object, object]]) -> float:
@@ -154,9 +140,9 @@ def information_tables(network: MoCEIR, files: Sequence[Path], tasks: Sequence[s
     seen: list[str] = []
     routes: list[Route] = []
     inputs: list[list[tuple[Tensor, Tensor]]] = []
-    for pair in validation_pairs(files, tasks, most):
-        decisions, told = _watch_routers(network, pair.degraded)
-        seen.append(pair.task)
+    for task, degraded, _ in validation_pairs(files, tasks, most):
+        decisions, told = _watch_routers(network, degraded)
+        seen.append(task)
         routes.append(route_of(decisions))
         inputs.append(told)
     columns = _columns(network.config, routes)
@@ -250,14 +236,14 @@ def forced_table(network: MoCEIR, files: Sequence[Path], tasks: Sequence[str], m
     forced = forced_routes(network.config)
     own: dict[str, list[float]] = {task: [] for task in tasks}
     gains: dict[str, dict[str, list[float]]] = {task: {name: [] for name in forced} for task in tasks}
-    for pair in validation_pairs(files, tasks, most):
-        restored, decisions = network.restore_with_routing(pair.degraded)
-        base = score(restored, pair.clean)
-        own[pair.task].append(base)
+    for task, degraded, clean in validation_pairs(files, tasks, most):
+        restored, decisions = network.restore_with_routing(degraded)
+        base = score(restored, clean)
+        own[task].append(base)
         for name, route in forced.items():
             same = route == route_of(decisions)
-            other = restored if same else network.restore_with_routing(pair.degraded, routes=as_tensor(route))[0]
-            gains[pair.task][name].append(score(other, pair.clean) - base)
+            other = restored if same else network.restore_with_routing(degraded, routes=as_tensor(route))[0]
+            gains[task][name].append(score(other, clean) - base)
     together = {name: [gain for task in tasks for gain in gains[task][name]] for name in forced}
     rows = [[task, f"{mean(own[task]):.3f}", *_gain_cells(gains[task])] for task in tasks]
     rows.append(["all", f"{mean([value for task in tasks for value in own[task]]):.3f}", *_gain_cells(together)])

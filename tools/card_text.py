@@ -147,10 +147,8 @@ def _single_pictures(results: Mapping[str, Evaluation]) -> str:
     return f"- **Single pictures made worse**, with the one that lost most: {', '.join(found) or 'none'}."
 
 
-def expert_lines(results: Mapping[str, Evaluation], config: ModelConfig) -> list[str]:
+def expert_lines(results: Mapping[str, Evaluation], usage: ExpertUsage, config: ModelConfig) -> list[str]:
     """Format the shares of the pictures by expert and block, and the cost of their routes."""
-    routes = {name: [score.experts for score in result.scores] for name, result in results.items()}
-    usage = ExpertUsage.of_routes(routes, config.experts)
     costs = [f"{result.mean('gmacs'):.2f}" for result in results.values()]
     rows = [[*row, cost] for row, cost in zip(usage.percent_rows(), costs, strict=True)]
     names = block_names(block_levels(config))

@@ -101,8 +101,9 @@ class Card:
         """Count the experts that worked on them."""
         routes = {name: [score.experts for score in result.scores] for name, result in self.synthetic.items()}
         config = self.restorer.model.config
-        self.results["experts"] = dict(ExpertUsage.of_routes(routes, config.experts).counts)
-        return expert_lines(self.synthetic, config)
+        usage = ExpertUsage.of_routes(routes, config.experts)
+        self.results["experts"] = dict(usage.counts)
+        return expert_lines(self.synthetic, usage, config)
 
     def time(self) -> list[str]:
         """Measure the processor time of one thread."""

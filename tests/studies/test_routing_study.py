@@ -98,11 +98,11 @@ def test_gains_are_those_of_single_restorations(nano: MoCEIR, tmp_path: Path, mo
     expected: list[list[float]] = []
     for task in tasks:
         pairs = list(validation_pairs(files, (task,), 2))
-        own = [score(nano.restore_with_routing(pair.degraded)[0], pair.clean) for pair in pairs]
+        own = [score(nano.restore_with_routing(degraded)[0], clean) for _, degraded, clean in pairs]
         means = [sum(own) / 2]
         for route in forced_routes(nano.config).values():
-            fixed = [nano.restore_with_routing(pair.degraded, routes=as_tensor(route))[0] for pair in pairs]
-            means.append(sum(score(x, pair.clean) for x, pair in zip(fixed, pairs, strict=True)) / 2 - means[0])
+            fixed = [nano.restore_with_routing(degraded, routes=as_tensor(route))[0] for _, degraded, _ in pairs]
+            means.append(sum(score(x, pair[2]) for x, pair in zip(fixed, pairs, strict=True)) / 2 - means[0])
         expected.append(means)
     expected.append([sum(column) / 2 for column in zip(*expected, strict=True)])
     assert [row[0] for row in rows[1:]] == [*tasks, "all"]
