@@ -9,7 +9,7 @@ from moceir.config import ModelConfig
 from moceir.degradations import CDD11, parse
 from moceir.evaluation import PUBLISHED, Evaluation
 from moceir.evaluation.published import REFERENCE
-from moceir.evaluation.report import beside_published, markdown_table
+from moceir.evaluation.report import beside_published, count_cell, markdown_table, number_cell
 from moceir.evaluation.scoring import ImageScore
 from moceir.models.cost import network_cost
 from moceir.restoration.reports import ExpertUsage, block_levels, block_names
@@ -99,15 +99,14 @@ def task_lines(results: Mapping[str, Evaluation], description: ModelFile) -> lis
 def score_cells(result: Evaluation) -> list[str]:
     """Format a row of a table of scores, with dashes where a score is not defined."""
     gains = [score.gain_db for score in result.scores if math.isfinite(score.gain_db)]
-    done = len(result.scores)
     return [
-        str(done) if done == result.available else f"{done} of {result.available}",
-        _number(result.mean("input_psnr_db"), ".2f"),
-        _number(result.mean("psnr_db"), ".2f"),
-        _number(result.mean("gain_db"), "+.2f"),
+        count_cell(result),
+        number_cell(result.mean("input_psnr_db"), 2),
+        number_cell(result.mean("psnr_db"), 2),
+        number_cell(result.mean("gain_db"), 2, "+"),
         f"{min(gains):+.2f}, {max(gains):+.2f}" if gains else "-",
-        _number(result.mean("input_ssim"), ".4f"),
-        _number(result.mean("ssim"), ".4f"),
+        number_cell(result.mean("input_ssim"), 4),
+        number_cell(result.mean("ssim"), 4),
     ]
 
 
@@ -123,10 +122,10 @@ def failure_lines(results: Mapping[str, Evaluation], description: ModelFile) -> 
     ]
     if CLEAN in results:
         worst = min(results[CLEAN].scores, key=lambda score: score.psnr_db)
-        mean = results[CLEAN].mean("psnr_db")
+        mean, least = (number_cell(value, 2) for value in (results[CLEAN].mean("psnr_db"), worst.psnr_db))
         lines.append(
-            f"- **Clean pictures are changed**: they come back at {_number(mean, '.2f')} dB in the mean, the worst one "
-            f"at {_number(worst.psnr_db, '.2f')} dB ({worst.image})."
+            f"- **Clean pictures are changed**: they come back at {mean} dB in the mean, the worst one at {least} dB "
+            f"({worst.image})."
         )
     return lines
 
@@ -159,7 +158,3 @@ def expert_lines(results: Mapping[str, Evaluation], usage: ExpertUsage, config: 
         "",
         *markdown_table(("", *names, "GMACs per picture"), rows),
     ]
-
-
-def _number(value: float, form: str) -> str:
-    return f"{value:{form}}" if math.isfinite(value) else "-"
