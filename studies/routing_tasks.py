@@ -155,7 +155,7 @@ def information_tables(network: MoCEIR, files: Sequence[Path], tasks: Sequence[s
     known = mutual_information_bits(list(zip(seen, seen, strict=True)))
     lead = (
         f"{len(seen)} unseen pictures, {len(tasks)} tasks ({known:.2f} bits), {SHUFFLES} shuffles, "
-        f"{RANDOM_ROUTERS} draws of random routers. {_reading(found, drawn, known)}"
+        f"{RANDOM_ROUTERS} draws of random routers. {reading(found, drawn, known)}"
     )
     controls = ("shuffled: mean", "largest", "beyond chance", "random routers: mean", "largest")
     usage = ExpertUsage.of_routes(
@@ -178,7 +178,7 @@ def _information_cells(found: Information, drawn: Sequence[float], column: Seque
     return (*found, found.beyond_chance, mean(drawn), max(drawn), entropy)
 
 
-def _reading(found: dict[str, Information], drawn: dict[str, list[float]], known: float) -> str:
+def reading(found: dict[str, Information], drawn: dict[str, list[float]], known: float) -> str:
     """Sum the table up: the whole route against chance, and the mean of the blocks against random routers."""
     whole, blocks = found[WHOLE], [name for name in found if name != WHOLE]
     chance = "more than any shuffle" if whole.bits > whole.largest else "no more than a shuffle can"
@@ -245,8 +245,8 @@ def forced_table(network: MoCEIR, files: Sequence[Path], tasks: Sequence[str], m
             other = restored if same else network.restore_with_routing(degraded, routes=as_tensor(route))[0]
             gains[task][name].append(score(other, clean) - base)
     together = {name: [gain for task in tasks for gain in gains[task][name]] for name in forced}
-    rows = [[task, f"{mean(own[task]):.3f}", *_gain_cells(gains[task])] for task in tasks]
-    rows.append(["all", f"{mean([value for task in tasks for value in own[task]]):.3f}", *_gain_cells(together)])
+    rows = [[task, f"{mean(own[task]):.3f}", *gain_cells(gains[task])] for task in tasks]
+    rows.append(["all", f"{mean([value for task in tasks for value in own[task]]):.3f}", *gain_cells(together)])
     spans = {task: max(map(mean, gains[task].values())) - min(map(mean, gains[task].values())) for task in tasks}
     widest = max(spans, key=lambda task: spans[task])
     oracle = mean([max(map(mean, gains[task].values())) for task in tasks])
@@ -260,7 +260,7 @@ def forced_table(network: MoCEIR, files: Sequence[Path], tasks: Sequence[str], m
     return [lead, "", *markdown_table(("", "routers' choice, dB", *forced, "clearly better"), rows)]
 
 
-def _gain_cells(gains: dict[str, list[float]]) -> list[str]:
+def gain_cells(gains: dict[str, list[float]]) -> list[str]:
     """Format the gains, and name the experts that beat the routers by more than two standard errors."""
     better = [name for name, values in gains.items() if mean(values) > 2 * _error(values)]
     return [*map(_gain, gains.values()), ", ".join(name.split()[1] for name in better) or "none"]

@@ -1,4 +1,4 @@
-"""Every script has its row in the table of its folder, and every page names scripts that exist."""
+"""Every script has its row in the table of its folder, and every page names files that exist."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def test_the_table_of_a_folder_lists_its_scripts(folder: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_scripts_that_a_page_names_exist(page: Path) -> None:
-    named = re.findall(rf"\b(?:{'|'.join(FOLDERS)}|docs|examples)/\w+\.py\b", page.read_text(encoding="utf-8"))
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    roots = "|".join((*FOLDERS, "docs", "examples", "recipes", "src", "tests"))
+    named = re.findall(rf"(?<![\w/.])(?:{roots})/[\w/]+\.(?:py|yaml)\b", page.read_text(encoding="utf-8"))
     assert [name for name in named if not (ROOT / name).is_file()] == []
 
 

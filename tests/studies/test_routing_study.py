@@ -13,10 +13,10 @@ from routing_study import FIGURE, PARTS, main
 from routing_tasks import (
     WHOLE,
     Information,
-    _gain_cells,
-    _reading,
     forced_table,
+    gain_cells,
     mutual_information_bits,
+    reading,
     validation_pairs,
 )
 from support import write_photographs, write_picture
@@ -65,7 +65,7 @@ def test_the_reading_counts_random_routers_that_tell_as_much() -> None:
         WHOLE: Information(2, 1.0, 2),
     }
     drawn = {"block 0": [1.0, 0.2, 1.2], "block 1": [0.5, 1.0, 0.2], WHOLE: [0.9, 1.0, 1.1]}
-    text = _reading(found, drawn, 3.0)
+    text = reading(found, drawn, 3.0)
     assert "tells 1.00 of the 3.00 bits, no more than a shuffle can." in text
     assert "tells 0.75 on average, with random routers 0.68; 1 of 3 " in text, "means 0.75, 0.6 and 0.7"
     assert "and 2 by the whole route" in text
@@ -113,8 +113,8 @@ def test_gains_are_those_of_single_restorations(nano: MoCEIR, tmp_path: Path, mo
 
 def test_better_means_more_than_two_standard_errors() -> None:
     gains = {"expert 0 everywhere": [0.1, 0.4], "expert 1 everywhere": [-0.1, 0.3], "expert 2 everywhere": [0.2, 0.21]}
-    assert _gain_cells(gains) == ["+0.250 ± 0.150", "+0.100 ± 0.200", "+0.205 ± 0.005", "2"]
-    assert _gain_cells({"expert 0 everywhere": [0.0, 0.0]})[-1] == "none"
+    assert gain_cells(gains) == ["+0.250 ± 0.150", "+0.100 ± 0.200", "+0.205 ± 0.005", "2"]
+    assert gain_cells({"expert 0 everywhere": [0.0, 0.0]})[-1] == "none"
 
 
 def test_curves_are_drawn_where_they_were_measured() -> None:
