@@ -32,7 +32,7 @@ test: $(DEV) ## run all checks: ruff, basedpyright, pytest
 
 clean: ## remove the virtual environment, the demo's results and all caches
 	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis build dist
-	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests examples benchmarks studies tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CREATED):
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \

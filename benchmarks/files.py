@@ -1,17 +1,17 @@
-"""Measure how much of the time of a batch of small files is spent in the network, and whether memory stays flat.
+"""Measure how much of the time for a batch of small files the network takes, and whether memory stays flat.
 
     python benchmarks/files.py --files 500
 
 Makes files of all formats, depths and channels (48 to 160 pixels a side) and restores them with `moceir restore` in
 this process. Prints
 
-- the share of the wall clock that the network had, as the command says and as it is measured here: from the first
-  file's reading to the last one's writing, without imports and loading, of which the seconds stand beside it,
-- the time that the network alone takes on the same pictures, one after the other, with no files around it: reading and
-  writing overlap with it, but they need processors too,
-- the resident memory as the files go by.
+- the share of the time that the network takes, as the command reports it and as measured here: from reading the first
+  file to writing the last one; imports and loading are listed separately as "before and after",
+- the time that the network alone takes for the same pictures, one after the other and without files: reading and
+  writing overlap with the network, but they need the processor too,
+- the resident memory after each tenth of the files.
 
-Files lie on the disk that --folder is on.
+The files are made on the disk of --folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import os
 import tempfile
 import time
@@ -33,16 +32,18 @@ import torch
 from moceir import image_io
 from moceir.cli import app, jobs
 from moceir.evaluation.profiling import describe_machine
-from moceir.files import whole_file
+from moceir.evaluation.report import markdown_table
+from moceir.files import write_json
 from moceir.machine.allocator import keep_freed_memory
 from moceir.models.network import MoCEIR
 from moceir.restoration import Restorer
 
 SUFFIXES = (".jpg", ".png", ".webp", ".tif")
+COLUMNS = ("files", "seconds", "in the network", "share", "network alone", "before and after", "resident MB by tenths")
 
 
 def make_files(folder: Path, count: int) -> None:
-    """Write smooth noisy pictures of mixed kinds."""
+    """Write smooth, noisy pictures of mixed kinds."""
     rng = np.random.default_rng(0)
     for number in range(count):
         height, width = rng.integers(48, 161, 2)
@@ -59,13 +60,13 @@ def make_files(folder: Path, count: int) -> None:
 
 
 def resident_mb() -> float:
-    """Memory of this process that is in use."""
+    """Measure the resident memory of this process in MB."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def measure(folder: Path, count: int, model: str) -> dict[str, Any]:
-    """Run the command and time the network in it."""
+    """Run the command, and time the network inside it."""
     network_seconds: list[float] = []
     memory: list[float] = []
     spans: list[float] = []
@@ -106,20 +107,20 @@ def measure(folder: Path, count: int, model: str) -> dict[str, Any]:
 
 
 def network_alone(folder: Path, model: str) -> float:
-    """Seconds of the network on the same pictures, without files."""
+    """Measure the seconds that the network takes for the same pictures, without files."""
     restorer = Restorer.from_pretrained(model, "cpu")
     pictures = [image_io.to_network(image_io.read(path)) for path, _ in image_io.find([folder / "in"])]
     return sum(restorer.restore_pixels(pixels).seconds for pixels in pictures)
 
 
 def main() -> None:
-    """Print one Markdown table."""
+    """Make the files, measure, print the table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=500)
-    parser.add_argument("--model", default="tiny")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--folder", type=Path, help="where files are made, a temporary folder by default")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--files", type=int, default=500, help="how many files")
+    parser.add_argument("--model", default="tiny", help="bundled name or model folder")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    parser.add_argument("--folder", type=Path, help="where to make the files; the system's temporary folder by default")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
@@ -128,17 +129,12 @@ def main() -> None:
         result = measure(Path(name), options.files, options.model)
         result["network_alone"] = network_alone(Path(name), options.model)
     result |= describe_machine("cpu") | {"model": options.model}
-    print("| files | seconds | in the network | share | network alone | before and after | resident MB by tenths |")
-    print("| ---: | ---: | ---: | ---: | ---: | ---: | --- |")
-    print(
-        f"| {result['files']} | {result['seconds']:.1f} | {result['network_seconds']:.1f} | {result['share']:.1%} "
-        f"| {result['network_alone']:.1f} | {result['before_and_after']:.1f} "
-        f"| {' '.join(f'{mb:.0f}' for mb in result['resident_mb'])} |"
-    )
-    print(result["summary"])
+    seconds = [f"{result[key]:.1f}" for key in ("seconds", "network_seconds", "network_alone", "before_and_after")]
+    memory = " ".join(f"{mb:.0f}" for mb in result["resident_mb"])
+    row = [str(result["files"]), *seconds[:2], f"{result['share']:.1%}", *seconds[2:], memory]
+    print(*markdown_table(COLUMNS, [row]), result["summary"], sep="\n")
     if options.json:
-        with whole_file(options.json) as part:
-            part.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        write_json(options.json, result)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Make the example pairs from photographs that scikit-image bundles: `python examples/make_examples.py [FOLDER]`.
 
-With the versions of constraints.txt the files come out the same, byte for byte; other versions or another processor
-may differ by single levels. Origin and terms of the photographs: README.md in this folder.
+With the versions in constraints.txt the files are the same, byte for byte; other versions or another processor may
+change pixels by one level. For the origin and terms of the photographs see README.md in this folder.
 """
 
 import sys
@@ -14,6 +14,7 @@ from skimage import data
 from torch import Tensor
 
 from moceir import image_io
+from moceir.data.synthesis import to_8_bit, to_pixels
 from moceir.degradations import degrade, parse
 
 LONG_SIDE_PX = 384
@@ -24,9 +25,9 @@ class Example(NamedTuple):
 
     Attributes:
         name: Stem of both files.
-        source: Function of `skimage.data` that gives the photograph.
-        crop: Top, left, height and width of the part that is used, in pixels of the photograph.
-        degradation: What is done to it, as text for `moceir.degradations.parse`.
+        source: Function in ``skimage.data`` that returns the photograph.
+        crop: Top, left, height and width of the part to use, in pixels of the photograph.
+        degradation: How to degrade it, as text for ``moceir.degradations.parse``.
     """
 
     name: str
@@ -64,33 +65,22 @@ EXAMPLES = (
 
 
 def clean_picture(example: Example) -> Tensor:
-    """Cut and shrink the photograph: `(1, 3, H, W)` in [0, 1], whole 8-bit levels."""
+    """Crop and shrink the photograph: ``(1, 3, H, W)`` in [0, 1], whole 8-bit levels."""
     top, left, height, width = example.crop
     photo = torch.from_numpy(getattr(data, example.source)())[top : top + height, left : left + width]
     pixels = photo.permute(2, 0, 1)[None].float() / 255
     scale = min(1.0, LONG_SIDE_PX / max(height, width))
     size = (round(scale * height), round(scale * width))
-    return to_8_bit(F.interpolate(pixels, size, mode="bicubic", antialias=True))
-
-
-def to_8_bit(pixels: Tensor) -> Tensor:
-    """Round to the levels that a file can hold."""
-    return (pixels.clamp(0, 1) * 255).round() / 255
-
-
-def write(path: Path, pixels: Tensor) -> None:
-    """Write `(1, 3, H, W)` in [0, 1] as a PNG."""
-    levels = (pixels[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
-    image_io.write(path, image_io.Picture(levels.numpy()))
+    return to_8_bit(F.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 1))
 
 
 def main(folder: Path) -> None:
-    """Write all pairs into `clean` and `degraded` below the folder."""
+    """Write all pairs into the sub-folders ``clean`` and ``degraded``, and print the PSNR of each."""
     for seed, example in enumerate(EXAMPLES):
         clean = clean_picture(example)
         degraded = to_8_bit(degrade(clean, parse(example.degradation), torch.Generator().manual_seed(seed)))
-        write(folder / "clean" / f"{example.name}.png", clean)
-        write(folder / "degraded" / f"{example.name}.png", degraded)
+        for kind, image in {"clean": clean, "degraded": degraded}.items():
+            image_io.write(folder / kind / f"{example.name}.png", image_io.Picture(to_pixels(image[0])))
         psnr_db = -10 * (degraded - clean).square().mean().log10().item()
         print(f"{example.name}: {psnr_db:.2f} dB")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,3 +48,20 @@ def moceir_process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "moceir", *map(str, arguments)], capture_output=True, text=True, timeout=600, check=False
     )
+
+
+def run_script(script: str, out: Path, *options: str) -> dict[str, Any]:
+    """Run a measuring script of this repository with one thread, and return the JSON that it writes."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).parents[1] / script, *options, "--json", out],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| ---" in done.stdout
+    content = json.loads(out.read_text(encoding="utf-8"))
+    assert content["cpu"]
+    assert content["threads"] == 1
+    return content

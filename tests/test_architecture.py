@@ -35,7 +35,8 @@ FREE = ("__init__", "__main__")
 """The facade and the entry point: they may import anything, and nothing may import them."""
 
 LONGEST_FILE = 400
-SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+FOLDERS = ("src", "tests", "benchmarks", "studies", "tools", "examples")
+SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 
 def imported_modules(path: Path, package: Path) -> Iterator[tuple[int, str]]:

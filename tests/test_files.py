@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from moceir.errors import OutputError
-from moceir.files import whole_file
+from moceir.files import whole_file, write_json
 
 
 def test_the_goal_appears_at_the_end_and_nothing_else(tmp_path: Path) -> None:
@@ -18,6 +19,15 @@ def test_the_goal_appears_at_the_end_and_nothing_else(tmp_path: Path) -> None:
         assert not goal.exists()
     assert goal.read_text() == "whole"
     assert list(goal.parent.iterdir()) == [goal]
+
+
+def test_json_is_written_whole(tmp_path: Path) -> None:
+    goal, content = tmp_path / "new" / "a.json", {"name": "ü", "rows": [{"seconds": 1.5, "peak": None}]}
+    write_json(goal, content)
+    assert json.loads(goal.read_text(encoding="utf-8")) == content
+    with pytest.raises(TypeError):
+        write_json(goal, {"path": tmp_path})
+    assert json.loads(goal.read_text(encoding="utf-8")) == content
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("wrong")])

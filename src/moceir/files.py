@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import json
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -46,6 +47,16 @@ def whole_file(path: Path) -> Generator[Path]:
                     part.unlink()
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a value as indented JSON, whole or not at all.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    with whole_file(path) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def part_of(path: Path) -> Path:

@@ -40,7 +40,7 @@ def test_no_training_picture_is_a_test_picture(name: str, count: int) -> None:
 
 
 def test_versions_of_one_scene_are_told_from_other_scenes(tmp_path: Path) -> None:
-    script = ROOT / "benchmarks" / "fingerprints.py"
+    script = ROOT / "tools" / "fingerprints.py"
     hashes: list[dict[str, int]] = []
     for folder in ("clean", "degraded"):
         target = tmp_path / f"{folder}.txt"

@@ -18,7 +18,7 @@ from moceir.data import packs
 from moceir.data.layouts import find_data_set, find_pairs
 from moceir.data.packs import Pack, write_pack
 from moceir.data.pairs import pair_folders
-from moceir.data.photographs import Photographs, picture_files, split_by_name
+from moceir.data.photographs import Photographs, picture_files, split_by_name, spread
 from moceir.errors import DataError, ImageError, OutputError
 
 SIZES = {"b.png": (40, 60), "a/c.jpg": (1, 1), "a/ü x.TIF": (20, 90), "z/deep.png": (7, 5)}
@@ -154,3 +154,10 @@ def test_the_split_is_by_name_and_stable() -> None:
     ]
     with pytest.raises(DataError, match="too few"):
         split_by_name(paths[:1], 0.1)
+
+
+def test_chosen_files_are_spread_over_all() -> None:
+    files = [Path(str(number)) for number in range(10)]
+    assert [int(path.name) for path in spread(files, 2)] == [2, 7]
+    assert spread(files, 10) == files
+    assert spread(files, 99) == files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from moceir.data.synthesis import (
     random_light,
     sample_generator,
     to_8_bit,
+    to_pixels,
 )
 from moceir.recipe import AugmentConfig
 
@@ -87,3 +89,10 @@ def test_the_centre_is_in_the_middle(height: int, width: int, expected: tuple[in
 def test_8_bits_are_the_nearest_levels() -> None:
     levels = torch.tensor([0.0, 0.4 / 255, 0.6 / 255, 254.4 / 255, 1.0])
     torch.testing.assert_close(to_8_bit(levels) * 255, torch.tensor([0.0, 0.0, 1.0, 254.0, 255.0]))
+
+
+def test_pixels_are_channels_last_and_rounded() -> None:
+    image = torch.tensor([[[0.0, 0.4]], [[0.6, 1.4]], [[254.6, 255.0]]]) / 255
+    pixels = to_pixels(image)
+    assert pixels.dtype == np.uint8
+    assert pixels.tolist() == [[[0, 1, 255], [0, 1, 255]]]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
 
-from moceir.evaluation.profiling import Subject, _median_seconds, profile, sample_picture
+from moceir.evaluation.profiling import Subject, _median_seconds, median_process_seconds, profile, sample_picture
 from moceir.restoration import Restorer
 
 
@@ -33,6 +34,20 @@ def test_the_median_is_taken_after_warming_up(nano: torch.nn.Module, monkeypatch
     monkeypatch.setattr(restorer, "restore", lambda _: clock.__setitem__(0, clock[0] + next(durations)))
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     assert _median_seconds(restorer, torch.zeros(1, 3, 8, 8), repeat=3) == pytest.approx(0.02)
+
+
+def test_processor_time_is_measured_in_turns_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, made = [0.0], []
+
+    def call(name: str, durations: list[float]) -> None:
+        made.append(name)
+        clock[0] += durations.pop(0)
+
+    monkeypatch.setattr(time, "process_time", lambda: clock[0])
+    durations = {"a": [90.0, 1.0, 5.0, 2.0], "b": [90.0, 7.0, 8.0, 30.0]}
+    calls = [partial(call, name, left) for name, left in durations.items()]
+    assert median_process_seconds(calls, rounds=3) == [2, 8]
+    assert made == ["a", "b"] * 4
 
 
 def test_the_picture_and_untrained_networks_are_always_the_same() -> None:

@@ -80,6 +80,7 @@ def test_usage_counts_shares_and_evenness() -> None:
     usage = ExpertUsage.of_routes(routes, 4)
     assert usage.counts == {"rain": [[4, 0, 0, 0], [0, 2, 2, 0]], "haze": [[0, 2, 0, 0], [0, 2, 0, 0]]}
     assert usage.shares("rain") == [[1, 0, 0, 0], [0, 0.5, 0.5, 0]]
+    assert usage.percent_rows()[0] == ["rain", "100 / 0 / 0 / 0", "0 / 50 / 50 / 0"]
     assert usage.entropy_bits("rain") == [0, 1]
     assert usage.dead() == [(0, 2), (0, 3), (1, 0), (1, 3)]
     even = ExpertUsage.of_routes({"all": [((e,),) for e in range(4)]}, 4)

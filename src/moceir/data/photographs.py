@@ -47,6 +47,17 @@ def _packed(location: Path) -> list[Path]:
     return [path for path in paths if location in path.parents]
 
 
+def spread(files: Sequence[Path], count: int) -> list[Path]:
+    """Choose files spread evenly over a list: the middle one of each of ``count`` stretches of equal length.
+
+    Args:
+        files: The list.
+        count: How many to choose at most, from 1.
+    """
+    count = min(count, len(files))
+    return [files[(2 * i + 1) * len(files) // (2 * count)] for i in range(count)]
+
+
 class Photographs:
     """Pictures by file, as ``(3, H, W)`` uint8 tensors; the files may lie in folders and in packs.
 

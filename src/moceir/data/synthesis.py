@@ -6,8 +6,10 @@ import hashlib
 import math
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from moceir.degradations.base import linear_to_srgb, srgb_to_linear
@@ -39,6 +41,11 @@ def sample_generator(*keys: int | str) -> torch.Generator:
 def to_8_bit(images: Tensor) -> Tensor:
     """Round values in [0, 1] to the nearest of the 256 levels that a file can hold."""
     return (images * 255).round() / 255
+
+
+def to_pixels(image: Tensor) -> NDArray[np.uint8]:
+    """Convert ``(3, H, W)`` in [0, 1] to ``(H, W, 3)`` 8-bit levels, rounded to the nearest."""
+    return (image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
 
 
 class Augment(Protocol):

@@ -9,7 +9,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -203,6 +203,25 @@ def _median_seconds(restorer: Restorer, picture: Tensor, repeat: int) -> float:
         wait_for(restorer.device)
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
+
+
+def median_process_seconds(calls: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Measure the median processor time of each call in seconds; each round makes all calls in turn.
+
+    With one thread this is the time that passes on an idle machine, and other programs hardly disturb it.
+
+    Args:
+        calls: What to measure.
+        rounds: How many rounds are measured, from 1; one more goes before them as a warm-up.
+    """
+    taken: list[list[float]] = [[] for _ in calls]
+    for lap in range(rounds + 1):
+        for call, times in zip(calls, taken, strict=True):
+            began = time.process_time()
+            call()
+            if lap:
+                times.append(time.process_time() - began)
+    return [statistics.median(times) for times in taken]
 
 
 def _cpu_name() -> str:

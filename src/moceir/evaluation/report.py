@@ -62,8 +62,8 @@ def to_markdown(results: Sequence[Evaluation]) -> str:
             [
                 [
                     result.benchmark,
-                    _pictures(result),
-                    *(_number(result.mean(measure), _DIGITS.get(measure, 2)) for measure in measures),
+                    count_cell(result),
+                    *(number_cell(result.mean(measure), _DIGITS.get(measure, 2)) for measure in measures),
                 ]
                 for result in results
             ],
@@ -79,7 +79,7 @@ def to_markdown(results: Sequence[Evaluation]) -> str:
         *markdown_table(
             ["test set", *(f"expert {expert}" for expert in range(first.expert_count)), "GMACs per picture"],
             [
-                [result.benchmark, *(f"{share:.0%}" for share in row), _number(result.mean("gmacs"), 2)]
+                [result.benchmark, *(f"{share:.0%}" for share in row), number_cell(result.mean("gmacs"), 2)]
                 for result, row in zip(results, shares, strict=True)
             ],
         ),
@@ -118,7 +118,8 @@ def beside_published(table: PublishedTable, results: Sequence[Evaluation]) -> li
     return [note, "", *markdown_table(header, rows)]
 
 
-def _pictures(result: Evaluation) -> str:
+def count_cell(result: Evaluation) -> str:
+    """Format the number of pictures scored, and of all pictures if these are more: ``16`` or ``16 of 68``."""
     done = len(result.scores)
     return str(done) if done == result.available else f"{done} of {result.available}"
 
@@ -128,18 +129,18 @@ def _ssims(scores: Iterable[Score]) -> list[float]:
 
 
 def _score(score: Score) -> str:
-    return _number(score.psnr_db, 2) + ("" if score.ssim is None else f" / {_number(score.ssim, 3)}")
+    return number_cell(score.psnr_db, 2) + ("" if score.ssim is None else f" / {number_cell(score.ssim, 3)}")
 
 
 def _difference(ours: Score, other: Score) -> str:
-    text = _number(ours.psnr_db - other.psnr_db, 2, "+")
+    text = number_cell(ours.psnr_db - other.psnr_db, 2, "+")
     if ours.ssim is None or other.ssim is None:
         return text
-    return f"{text} / {_number(ours.ssim - other.ssim, 3, '+')}"
+    return f"{text} / {number_cell(ours.ssim - other.ssim, 3, '+')}"
 
 
-def _number(value: float, digits: int, sign: str = "") -> str:
-    """A number, or a dash where there is none (PSNR of equal pictures, SSIM of tiny ones)."""
+def number_cell(value: float, digits: int, sign: str = "") -> str:
+    """Format a number, or a dash where it is not finite (PSNR of equal pictures, SSIM of tiny ones)."""
     return f"{value:{sign}.{digits}f}" if math.isfinite(value) else "-"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from moceir.data.mixtures import Source, ValidationPairs
 from moceir.data.photographs import Photographs, picture_files, split_by_name
+from moceir.data.synthesis import Sample
 from moceir.degradations import parse
 from moceir.degradations.spec import DegradationSpec
 from moceir.errors import ConfigError
@@ -63,6 +64,33 @@ def held_out_files(description: ModelFile, photographs: Path) -> tuple[list[Path
     return split_by_name(picture_files(photographs), share)
 
 
+def degraded_centres(
+    files: Sequence[Path], tasks: Sequence[str], *, most: int, patch_px: int, seed: int
+) -> Iterator[tuple[str, Sample]]:
+    """Degrade the centres of some pictures in each way.
+
+    Args:
+        files: Clean pictures.
+        tasks: Degradations as text.
+        most: Pictures per task, spread evenly over the files.
+        patch_px: Side of the centres.
+        seed: Seed of the degradations.
+
+    Yields:
+        Each task with each of its pairs.
+
+    Raises:
+        ConfigError: If a task cannot be read.
+        ImageError: If a file cannot be read.
+    """
+    photographs = Photographs()
+    for task in tasks:
+        source = Source(task, [(None, path) for path in files], parse(task))
+        pairs = ValidationPairs([source], photographs, patch_px=patch_px, most=most, seed=seed)
+        for number in range(len(pairs)):
+            yield task, pairs[number]
+
+
 def view_tasks(
     restorer: Restorer,
     files: Sequence[Path],
@@ -76,10 +104,10 @@ def view_tasks(
     """Degrade the centres of some pictures in each way, and restore them.
 
     Args:
-        restorer: What restores.
-        files: Clean pictures.
+        restorer: Restores the pictures.
+        files: See `degraded_centres`, like the next four.
         tasks: Degradations as text.
-        most: Pictures per task, spread evenly over the files.
+        most: Pictures per task.
         patch_px: Side of the centres.
         seed: Seed of the degradations.
         on_picture: Called after each picture, for progress.
@@ -88,14 +116,10 @@ def view_tasks(
         ConfigError: If a task cannot be read.
         ImageError: If a file cannot be read.
     """
-    photographs = Photographs()
     sightings: list[Sighting] = []
-    for task in tasks:
-        source = Source(task, [(None, path) for path in files], parse(task))
-        pairs = ValidationPairs([source], photographs, patch_px=patch_px, most=most, seed=seed)
-        for number in range(len(pairs)):
-            seen = observe(restorer, pairs[number].degraded.permute(1, 2, 0).numpy())
-            sightings.append(Sighting(task, seen.features, seen.routing.experts))
-            if on_picture:
-                on_picture()
+    for task, pair in degraded_centres(files, tasks, most=most, patch_px=patch_px, seed=seed):
+        seen = observe(restorer, pair.degraded.permute(1, 2, 0).numpy())
+        sightings.append(Sighting(task, seen.features, seen.routing.experts))
+        if on_picture:
+            on_picture()
     return sightings

@@ -177,6 +177,13 @@ class ExpertUsage:
         """The counts of a group as shares of each block's total."""
         return [[count / max(sum(row), 1) for count in row] for row in self.counts[group]]
 
+    def percent_rows(self) -> list[list[str]]:
+        """List table rows: the group, then per block the shares of experts 0, 1, ... in percent: ``3 / 3 / 0 / 94``."""
+        return [
+            [group, *(" / ".join(f"{100 * share:.0f}" for share in block) for block in self.shares(group))]
+            for group in self.counts
+        ]
+
     def entropy_bits(self, group: str) -> list[float]:
         """How evenly each block spreads a group over its experts: 0 for one alone, log2 of their number for evenly."""
         return [sum(-share * math.log2(share) for share in row if share) for row in self.shares(group)]

@@ -1,18 +1,18 @@
-"""Measure a model folder for its card, and write the measured parts of the card.
+"""Measure a model for its card, and write the measured parts of the card.
 
-    python benchmarks/model_card.py MODEL --data TEST_SETS --photographs TRAINING_FOLDER --limit 8
+    python tools/model_card.py MODEL --data TEST_SETS --photographs TRAINING_FOLDER --limit 8
 
-- weights: parameters, cost, and what the last training was.
+- weights: parameters, cost, and a summary of the last training.
 - tasks: every synthetic degradation and composite on whole pictures of the validation split, which training never saw.
-- failures: what fails, named by the script from those scores.
-- experts: who worked on those pictures.
+- failures: a list of what fails, taken from those scores.
+- experts: which experts worked on those pictures.
 - time: processor time per megapixel.
-- sheets: for each task the example photograph with the smallest gain, and the one in the middle.
-- benchmarks: the test sets by the published protocol, beside the published rows. They are only reported.
+- sheets: for each task the example photographs with the smallest and the median gain.
+- benchmarks: the test sets by the published protocol, beside the published rows. They are for reports only.
 
-Each part goes between ``<!-- measured: NAME -->`` and ``<!-- end -->`` in the folder's ``README.md``; the rest of the
-card is written by people and stays. Numbers also go into the folder's ``config.json`` under ``results``. ``--part``
-measures some of them alone. One thread; under 20 minutes for `tiny`.
+Each part goes between ``<!-- measured: NAME -->`` and ``<!-- end -->`` in the ``README.md`` of the model folder; people
+write the rest of the card. The numbers also go into ``config.json`` under ``results``. ``--part`` measures only some
+parts. Uses one thread; takes under 20 minutes for `tiny`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,15 @@ from card_text import (
     task_lines,
     weights_lines,
 )
-from pages import check_places, replace_tables
 from PIL import Image
-from routing_cost import timed
 
 from moceir import image_io
+from moceir.data.photographs import spread
 from moceir.degradations import CDD11, DEGRADATIONS
+from moceir.errors import ConfigError
 from moceir.evaluation import Evaluation, TestSet, benchmark_set, evaluate
-from moceir.evaluation.profiling import describe_machine, sample_picture
+from moceir.evaluation.pages import check_parts, replace_part
+from moceir.evaluation.profiling import describe_machine, median_process_seconds, sample_picture
 from moceir.evaluation.report import markdown_table
 from moceir.evaluation.sheet import Choice, picture_sheet
 from moceir.files import whole_file
@@ -59,9 +60,9 @@ ROOT = Path(__file__).parents[1]
 BENCHMARKS = ("cbsd68-s15", "cbsd68-s25", "cbsd68-s50", "rain100l")
 SINGLE = ("noise:sigma=25", *(name for name in DEGRADATIONS if name != "noise"))
 COMPOSITE = tuple(name for name in CDD11 if name not in DEGRADATIONS and CDD11[name] not in DEGRADATIONS)
-TIMED_SIZES = ((256, 256), (768, 512))
+TIMED_SIZES, TIMED_ROUNDS = ((256, 256), (768, 512)), 7
 WINDOW_PX = (200, 150)
-"""What a sheet shows of each picture, at full size: smaller pictures would hide noise, blur and artefacts."""
+"""Size of the middle part of a picture that a sheet shows; scaled-down pictures would hide noise and artefacts."""
 CHOICES: dict[str, tuple[Choice, str]] = {
     "failures": (smallest_gain, "the smallest gain"),
     "typical": (median_gain, "the median gain"),
@@ -70,7 +71,7 @@ GROUPS = {"single": SINGLE, "composites": COMPOSITE}
 
 
 class Card:
-    """What the parts share; each method measures one part and gives its lines."""
+    """Measures the parts; each method measures one part and returns its lines of Markdown."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
@@ -80,11 +81,11 @@ class Card:
         self.results: dict[str, Any] = {}
 
     def weights(self) -> list[str]:
-        """Nothing to measure."""
+        """Describe the weights; nothing is measured."""
         return weights_lines(self.description, sum(p.numel() for p in self.restorer.model.parameters()))
 
     def tasks(self) -> list[str]:
-        """Synthetic tasks on the validation split."""
+        """Score synthetic tasks on the validation split."""
         self.results |= {name: summary(result) for name, result in self.synthetic.items()}
         lead = (
             f"{len(self.synthetic[CLEAN].scores)} whole pictures of the validation split, spread evenly over it, the "
@@ -93,21 +94,24 @@ class Card:
         return [lead, "", *task_lines(self.synthetic, self.description)]
 
     def failures(self) -> list[str]:
-        """The same, in words."""
+        """Describe the failures among them in words."""
         return failure_lines(self.synthetic, self.description)
 
     def experts(self) -> list[str]:
-        """The same, by route."""
+        """Count the experts that worked on them."""
         routes = {name: [score.experts for score in result.scores] for name, result in self.synthetic.items()}
         config = self.restorer.model.config
-        self.results["experts"] = dict(ExpertUsage.of_routes(routes, config.experts).counts)
-        return expert_lines(self.synthetic, config)
+        usage = ExpertUsage.of_routes(routes, config.experts)
+        self.results["experts"] = dict(usage.counts)
+        return expert_lines(self.synthetic, usage, config)
 
     def time(self) -> list[str]:
-        """Processor time of one thread."""
+        """Measure the processor time of one thread."""
         pictures = [sample_picture(*size) for size in TIMED_SIZES]
         with torch.inference_mode():
-            seconds = timed([lambda picture=picture: self.restorer.restore(picture) for picture in pictures])
+            seconds = median_process_seconds(
+                [partial(self.restorer.restore, picture) for picture in pictures], TIMED_ROUNDS
+            )
         machine = describe_machine("cpu")
         self.results["machine"] = machine
         rows: list[list[str]] = []
@@ -128,7 +132,7 @@ class Card:
         ]
 
     def sheets(self) -> list[str]:
-        """Two choices of pictures, each on a sheet of single degradations and one of composites."""
+        """Draw two choices of pictures, each on one sheet of single degradations and one of composites."""
         files = [path for path, _ in image_io.find([self.arguments.show])]
         width, height = WINDOW_PX
         lines = [
@@ -149,14 +153,14 @@ class Card:
         return lines
 
     def benchmarks(self) -> list[str]:
-        """Published test sets, whole."""
+        """Score the whole published test sets."""
         done = [self._evaluate(benchmark_set(name, self.arguments.data)) for name in BENCHMARKS]
         self.results |= {result.benchmark: summary(result) for result in done}
         return [f"Published protocol, whole sets, seed {self.arguments.seed}.", "", *benchmark_lines(done)]
 
     @cached_property
     def synthetic(self) -> dict[str, Evaluation]:
-        """All tasks on the validation split."""
+        """The scores of all tasks on the validation split."""
         held_out = held_out_files(self.description, self.arguments.photographs)[1]
         sets = synthetic_sets((*SINGLE, *COMPOSITE), spread(held_out, self.arguments.limit))
         return {test_set.name: self._evaluate(test_set) for test_set in sets}
@@ -175,43 +179,37 @@ PARTS: dict[str, Callable[[Card], list[str]]] = {
     "benchmarks": Card.benchmarks,
 }
 NEEDS = {"photographs": ("tasks", "failures", "experts"), "data": ("benchmarks",)}
-"""What some parts must be given."""
-
-
-def spread(files: Sequence[Path], count: int) -> list[Path]:
-    """So many files, evenly spread over all: the middle one of each of ``count`` stretches."""
-    count = min(count, len(files))
-    return [files[(2 * i + 1) * len(files) // (2 * count)] for i in range(count)]
+"""Options that some parts need."""
 
 
 def synthetic_sets(tasks: Iterable[str], files: Sequence[Path]) -> list[TestSet]:
-    """A test set of the same clean pictures for each task."""
+    """Make a test set of the same clean pictures for each task."""
     return [TestSet(task, [(None, path) for path in files], task) for task in tasks]
 
 
 def summary(result: Evaluation) -> dict[str, Any]:
-    """What ``config.json`` keeps of a test set."""
+    """Select the numbers of a test set for ``config.json``."""
     content = result.to_json()
     return {key: content[key] for key in ("images", "input_psnr_db", "psnr_db", "input_ssim", "ssim")}
 
 
 def save_sheet(sheet: Image.Image, path: Path) -> None:
-    """Write a PNG with 256 colours, chosen for this sheet: a third of the size, and 35 dB from the full colours."""
+    """Write a PNG with 256 colours chosen for this sheet: a third of the size, 35 dB from the full colours."""
     with whole_file(path) as part:
         pyvips.Image.new_from_array(sheet).pngsave(str(part), palette=True, Q=100, dither=0.5, effort=10)
 
 
 def main() -> None:
-    """Measure, print, and put each part into the card as soon as it is there."""
+    """Measure and print the parts, and write each one into the card at once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="model folder with a README.md")
+    parser.add_argument("model", type=Path, help="model folder that holds a README.md")
     parser.add_argument("--data", type=Path, help="folder that holds the test sets")
     parser.add_argument("--photographs", type=Path, help="folder that the model was trained on")
     parser.add_argument("--limit", type=int, default=8, help="pictures per synthetic task")
     parser.add_argument("--show", type=Path, default=ROOT / "examples" / "clean", help="pictures for the sheets")
-    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images", help="where the sheets go")
-    parser.add_argument("--part", action="append", choices=PARTS, help="repeatable; all by default")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images", help="folder for the sheets")
+    parser.add_argument("--part", action="append", choices=PARTS, help="repeatable; all parts by default")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the degradations")
     arguments = parser.parse_args()
     if arguments.limit < 1:
         parser.error(f"--limit is {arguments.limit}; give a number of pictures from 1")
@@ -220,7 +218,10 @@ def main() -> None:
         if getattr(arguments, option) is None and set(users) & set(parts):
             parser.error(f"--{option} is needed for {', '.join(users)}")
     page: Path = arguments.model / "README.md"
-    check_places(page, parts)
+    try:
+        check_parts(page, parts)
+    except ConfigError as error:
+        parser.error(str(error))
     torch.set_num_threads(1)
     keep_freed_memory()
     card = Card(arguments)
@@ -231,12 +232,12 @@ def main() -> None:
         lead = [f"Weights {weights}.", "", first] if first.startswith(("-", "|")) else [f"Weights {weights}. {first}"]
         lines = [*lead, *others]
         print(f"\n{name}, {time.process_time() - began:.0f} s of one core\n", *lines, sep="\n", flush=True)
-        replace_tables(page, name, lines)
+        replace_part(page, name, lines)
         write_results(card)
 
 
 def write_results(card: Card) -> None:
-    """Keep the numbers beside the weights; those of parts that were not measured stay."""
+    """Write the numbers beside the weights; keep earlier numbers of the same weights for the other parts."""
     measured = {"weights": fingerprint(card.folder), "protocol": "published", "seed": card.arguments.seed}
     description = read_description(card.folder)
     kept = description.results if description.results.get("weights") == measured["weights"] else {}

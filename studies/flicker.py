@@ -1,20 +1,20 @@
 """Does `moceir restore --sequence` flicker less than restoring frame by frame? Measured on panned photographs.
 
-    python benchmarks/flicker.py PHOTOGRAPHS --pictures 4 --frames 24
+    python studies/flicker.py PHOTOGRAPHS --pictures 4 --frames 24
 
-Makes short videos from photographs: a window that moves over the photograph by some whole pixels a frame, with new
-noise, new rain or both in each frame, whose strength swells and fades, so that routers change their minds. Restores
-them with `moceir restore`, with --sequence and without, and prints for each kind of degradation
+Makes short videos from photographs: a window moves over the photograph by a few whole pixels per frame. Each frame
+gets new noise, new rain, or both; their strength swells and fades, so that the routers change their choice. Restores
+the videos with `moceir restore`, with --sequence and without it, and prints for each kind of degradation:
 
-- how many of the steps from frame to frame change the route,
-- flicker: the mean absolute difference of each frame and the one before it, moved by the pan, in levels of 255; the
-  clean frames have none, for they are moved exactly,
-- flicker of fields: the same of the means of fields of 16 x 16 pixels, in which noise that is left cancels out: what
-  the eye sees as pumping,
-- both at those steps alone at which the route changes frame by frame, which is where --sequence can help,
-- how far the two ways are apart, in levels, on the frames for which --sequence takes another route: what a change of
-  route does to a picture,
-- PSNR of the frames.
+- new routes: how many steps from one frame to the next change the route.
+- flicker: the mean absolute difference between each frame and the one before it, moved by the pan, in 8-bit levels.
+  Clean frames have none, because they are moved exactly.
+- of fields: the same for the means of fields of 16 x 16 pixels, in which remaining noise cancels out. The eye sees
+  this as pumping.
+- at new routes: both, only at the steps at which the route changes frame by frame. There --sequence can help.
+- apart: the mean difference between the two ways in 8-bit levels, on the frames for which --sequence takes another
+  route. This is what a change of route does to a picture.
+- PSNR: the mean PSNR of the frames in dB.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import itertools
 import json
 import math
 import tempfile
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +36,27 @@ from numpy.typing import NDArray
 
 from moceir import image_io
 from moceir.cli import app
+from moceir.data.photographs import spread
+from moceir.data.synthesis import to_pixels
 from moceir.degradations import Degradation, Noise, Rain
 from moceir.evaluation.profiling import describe_machine
-from moceir.files import whole_file
+from moceir.evaluation.report import markdown_table
+from moceir.files import write_json
 from moceir.machine.allocator import keep_freed_memory
 
 FIELD_PX = 16
 PERIOD = 8
 """Frames in which the strength swells and fades once."""
+COLUMNS = (
+    *("degradation", "restored", "new routes", "flicker", "of fields"),
+    *("at new routes", "of fields", "apart", "PSNR"),
+)
 WAYS = {"frame by frame": [], "--sequence": ["--sequence"]}
 Levels = NDArray[np.float64]
 
 
 def at_strength(kind: str, share: float) -> list[Degradation]:
-    """What is done to a frame, from weak (0) to strong (1)."""
+    """Build the degradations of a frame, from weak (0) to strong (1)."""
     noise, rain = Noise(sigma_255=10 + 40 * share), Rain(strength=0.2 + 0.7 * share)
     return {"noise": [noise], "rain": [rain], "rain+noise": [rain, noise]}[kind]
 
@@ -57,7 +65,7 @@ KINDS = ("noise", "rain", "rain+noise")
 
 
 def panned(photograph: Path, frames: int, size: tuple[int, int], step_px: int) -> list[NDArray[np.uint8]]:
-    """Windows ``(H, W, 3)`` that move to the right over the middle of a photograph."""
+    """Cut windows ``(H, W, 3)`` that move to the right over the middle of a photograph."""
     rgb = image_io.read(photograph).rgb
     height, width = size
     needed = width + step_px * (frames - 1)
@@ -69,18 +77,17 @@ def panned(photograph: Path, frames: int, size: tuple[int, int], step_px: int) -
 
 
 def write_video(folder: Path, clean: list[NDArray[np.uint8]], kind: str, seed: int) -> None:
-    """Degrade each frame anew, and write them."""
+    """Degrade each frame separately, and write the frames."""
     generator = torch.Generator().manual_seed(seed)
     for number, frame in enumerate(clean):
         image = torch.from_numpy(frame).permute(2, 0, 1)[None] / 255
         for degradation in at_strength(kind, 0.5 - 0.5 * math.cos(2 * math.pi * number / PERIOD)):
             image = degradation.apply(image, [degradation], generator)
-        rgb = (image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-        image_io.write(folder / f"{number:03}.png", image_io.Picture(rgb))
+        image_io.write(folder / f"{number:03}.png", image_io.Picture(to_pixels(image[0])))
 
 
 def restore(root: Path, way: str, model: str) -> tuple[dict[str, list[Any]], str]:
-    """Restore all videos in one way; the routes of each one's frames, and what was said of shots."""
+    """Restore all videos in one way; return the routes of the frames by video, and the messages about shots."""
     report = root / f"{way}.jsonl"
     command = ["restore", str(root / "in"), "-o", str(root / way), "--model", model, "--report", str(report)]
     said = io.StringIO()
@@ -88,24 +95,21 @@ def restore(root: Path, way: str, model: str) -> tuple[dict[str, list[Any]], str
         code = app([*command, "--device", "cpu", *WAYS[way]], standalone_mode=False)
     if code:
         raise SystemExit(said.getvalue())
-    rows = sorted((json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()), key=_input)
+    lines = report.read_text(encoding="utf-8").splitlines()
+    rows: list[dict[str, Any]] = sorted(map(json.loads, lines), key=itemgetter("input"))
     routes: dict[str, list[Any]] = {}
     for row in rows:
         routes.setdefault(Path(row["input"]).parent.name, []).append(row["route"])
     return routes, said.getvalue().strip()
 
 
-def _input(row: dict[str, Any]) -> str:
-    return row["input"]
-
-
 def read_frames(folder: Path, frames: int) -> list[Levels]:
-    """The frames of a video, ``(H, W, 3)`` in levels of 255."""
+    """Read the frames of a video: ``(H, W, 3)`` in 8-bit levels."""
     return [image_io.read(folder / f"{number:03}.png").rgb.astype(np.float64) for number in range(frames)]
 
 
 def flicker(frames: list[Levels], step_px: int) -> tuple[Levels, Levels]:
-    """For each step to a next frame: mean absolute difference of pixels, and of the means of fields."""
+    """Measure each step to the next frame: the mean absolute difference of the pixels, and of the means of fields."""
     steps = [after[:, : after.shape[1] - step_px] - before[:, step_px:] for before, after in itertools.pairwise(frames)]
     fields = [np.abs(_field_means(difference)).mean() for difference in steps]
     return np.array([np.abs(difference).mean() for difference in steps]), np.array(fields)
@@ -118,13 +122,13 @@ def _field_means(difference: Levels) -> Levels:
 
 
 def psnr_db(frames: list[Levels], clean: list[NDArray[np.uint8]]) -> float:
-    """Mean over the frames."""
+    """Compute the mean PSNR of the frames."""
     errors = [np.square(frame - truth).mean() for frame, truth in zip(frames, clean, strict=True)]
     return float(np.mean([10 * math.log10(255**2 / error) for error in errors]))
 
 
 def measure(root: Path, videos: dict[str, list[NDArray[np.uint8]]], step_px: int, model: str) -> dict[str, Any]:
-    """Restore in both ways; a row for each video and way, the input as a way of its own."""
+    """Restore the videos in both ways; return a row for each video and way, with the input as a third way."""
     routes: dict[str, dict[str, list[Any]]] = {}
     shots = ""
     for way in WAYS:
@@ -156,11 +160,8 @@ def measure(root: Path, videos: dict[str, list[NDArray[np.uint8]]], step_px: int
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
-    """Means by kind and way, as lines of Markdown."""
-    lines = [
-        "| degradation | restored | new routes | flicker | of fields | at new routes | of fields | apart | PSNR |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    """Format the means by kind and way as a Markdown table."""
+    lines: list[list[str]] = []
     for kind in dict.fromkeys(row["kind"] for row in rows):
         for way in dict.fromkeys(row["way"] for row in rows):
             those = [row for row in rows if (row["kind"], row["way"]) == (kind, way)]
@@ -172,42 +173,37 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
             differs = f"{np.mean(apart):.3f} on {len(apart)}" if apart else ""
             changes = "" if way == "input" else f"{sum(row['changes'] for row in those)} of {len(at)}"
             psnr = f"{np.mean([row['psnr_db'] for row in those]):.2f}"
-            lines.append("| " + " | ".join([kind, way, changes, *everywhere, *there, differs, psnr]) + " |")
-    return lines
+            lines.append([kind, way, changes, *everywhere, *there, differs, psnr])
+    return markdown_table(COLUMNS, lines)
 
 
 def main() -> None:
-    """Print one Markdown table."""
+    """Make the videos, measure, print the table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, help="folder of clean photographs")
-    parser.add_argument("--pictures", type=int, default=4, help="how many of them, evenly spread")
-    parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--size", type=int, nargs=2, default=(192, 256), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--pictures", type=int, default=4, help="how many photographs, spread evenly over the folder")
+    parser.add_argument("--frames", type=int, default=24, help="frames per video")
+    parser.add_argument("--size", type=int, nargs=2, default=(192, 256), metavar=("HEIGHT", "WIDTH"), help="of a frame")
     parser.add_argument("--step", type=int, default=2, help="pixels of pan per frame")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--model", default="tiny")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the degradations")
+    parser.add_argument("--model", default="tiny", help="bundled name or model folder")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
     found = [path for path, _ in image_io.find([options.photographs])]
-    chosen = [found[(2 * i + 1) * len(found) // (2 * options.pictures)] for i in range(options.pictures)]
     with tempfile.TemporaryDirectory() as name:
         root, videos = Path(name), {}
-        for number, photograph in enumerate(chosen):
+        for number, photograph in enumerate(spread(found, options.pictures)):
             clean = panned(photograph, options.frames, tuple(options.size), options.step)
             for kind in KINDS:
                 videos[f"{kind} {number}"] = clean
                 write_video(root / "in" / f"{kind} {number}", clean, kind, options.seed + number)
         result = measure(root, videos, options.step, options.model)
-    for line in table(result["rows"]):
-        print(line)
-    print(result["shots"])
+    print(*table(result["rows"]), result["shots"], sep="\n")
     if options.json:
-        result |= describe_machine("cpu") | {"model": options.model}
-        with whole_file(options.json) as part:
-            part.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        write_json(options.json, result | describe_machine("cpu") | {"model": options.model})
 
 
 if __name__ == "__main__":

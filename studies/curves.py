@@ -1,6 +1,6 @@
-"""Draw how trainings went: validation PSNR of every task against the steps, one line per run.
+"""Draw how trainings went: the validation PSNR of every task against the training steps, one line per run.
 
-    python benchmarks/curves.py runs/first runs/second -o curves.png
+    python studies/curves.py runs/first runs/second -o curves.png
 
 Reads the TensorBoard logs in the run folders.
 """
@@ -11,13 +11,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from moceir.errors import DataError
-from moceir.files import whole_file
-from moceir.insight.figures import GROUP_COLOURS
+from moceir.insight.figures import GROUP_COLOURS, page_style, save_figure
 
 COLUMNS = 4
 PSNR = "val/psnr_db"
@@ -27,10 +25,10 @@ Curve = list[tuple[int, float]]
 
 
 def read_curves(run: Path, prefix: str = PSNR) -> dict[str, Curve]:
-    """Logged quantities of a run by their names below the prefix; the quantity of the prefix itself is ``mean``.
+    """Read the logged quantities below a prefix, by the rest of their names; the prefix itself is called ``mean``.
 
     Raises:
-        DataError: If the run has none.
+        DataError: If the run logged no such quantity.
     """
     board = EventAccumulator(str(run / "logs"))
     if (run / "logs").is_dir():
@@ -43,37 +41,38 @@ def read_curves(run: Path, prefix: str = PSNR) -> dict[str, Curve]:
 
 
 def draw(runs: dict[str, dict[str, Curve]], label: str) -> Figure:
-    """One small plot per quantity, those of all runs in it."""
+    """Draw one small plot per quantity, each with the curves of all runs."""
     names = list(dict.fromkeys(name for curves in runs.values() for name in curves))
     rows = -(-len(names) // COLUMNS)
-    figure = Figure(figsize=(3.2 * COLUMNS, 2.2 * rows), layout="constrained")
-    axes: list[Any] = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
-    for name, panel in zip(names, axes, strict=False):
-        for (run, curves), colour in zip(runs.items(), GROUP_COLOURS, strict=False):
-            if name in curves:
-                panel.plot(*zip(*curves[name], strict=True), color=colour, marker=".", label=run)
-        panel.set_title(name, fontsize=10)
-        panel.grid(alpha=0.3)
-    for panel in axes[len(names) :]:
-        panel.axis("off")
-    figure.supxlabel("training steps")
-    figure.supylabel(label)
-    if len(runs) > 1:
-        figure.legend(*next(iter(figure.axes)).get_legend_handles_labels(), loc="outside upper right", ncols=len(runs))
+    with page_style():
+        figure = Figure(figsize=(3.2 * COLUMNS, 2.2 * rows), layout="constrained")
+        axes: list[Any] = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+        for name, panel in zip(names, axes, strict=False):
+            for (run, curves), colour in zip(runs.items(), GROUP_COLOURS, strict=False):
+                if name in curves:
+                    panel.plot(*zip(*curves[name], strict=True), color=colour, marker=".", label=run)
+            panel.set_title(name)
+            panel.grid(alpha=0.3)
+        for panel in axes[len(names) :]:
+            panel.axis("off")
+        figure.supxlabel("training steps")
+        figure.supylabel(label)
+        if len(runs) > 1:
+            handles, labels = axes[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside upper right", ncols=len(runs))
     return figure
 
 
 def main() -> None:
-    """Read, draw, write."""
+    """Read the logs, draw the curves, write the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders, six at most")
+    parser.add_argument("runs", type=Path, nargs="+", help=f"run folders, at most {len(GROUP_COLOURS)}")
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG or SVG file to write")
     arguments = parser.parse_args()
     if len(arguments.runs) > len(GROUP_COLOURS):
         parser.error(f"give {len(GROUP_COLOURS)} runs at most, got {len(arguments.runs)}")
     curves = {run.name: read_curves(run) for run in arguments.runs}
-    with whole_file(arguments.output) as part, rc_context({"font.size": 9}):
-        draw(curves, "validation PSNR, dB").savefig(part, dpi=110, format=arguments.output.suffix[1:])
+    save_figure(draw(curves, "validation PSNR, dB"), arguments.output)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What routes have to do with tasks, on validation pictures: parts of ``routing_study.py``.
+"""Measure how routes and tasks are related, on validation pictures: used by ``routing_study.py``.
 
-Every picture is there once for each task, so that what it shows cannot tell the tasks apart.
+Every picture occurs once with each task, so that its content cannot tell the tasks apart.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from routing_cost import as_tensor, forced_routes, route_of, score
 from torch import Tensor
 
 from moceir.config import ModelConfig
-from moceir.data.mixtures import Source, ValidationPairs
-from moceir.data.photographs import Photographs
 from moceir.degradations import CDD11, parse
 from moceir.evaluation.report import markdown_table
 from moceir.insight.learning import COMPOSITES
 from moceir.insight.signatures import UNKNOWN, Signatures, confusion, confusion_rows, learn_signatures
-from moceir.insight.validation import Sighting
+from moceir.insight.validation import Sighting, degraded_centres
 from moceir.models.cost import Route
 from moceir.models.network import MoCEIR
 from moceir.models.routing import Router, RoutingDecision
@@ -37,7 +35,7 @@ WHOLE = "whole route"
 def signature_tables(
     config: ModelConfig, learnt: Signatures, seen: list[Sighting], unseen: list[Sighting]
 ) -> list[str]:
-    """The confusion table, what became of composites, and how much each kind of feature would give alone."""
+    """Format the confusion table, the guesses for composites, and the success with each kind of feature alone."""
     singles = [sighting for sighting in unseen if sighting.task in learnt.tasks]
     each = min(Counter(sighting.task for sighting in unseen).values())
     lead = (
@@ -88,7 +86,7 @@ def _feature_rows(
 
 
 def _outcome(table: dict[str, dict[str, int]], tasks: Sequence[str]) -> tuple[str, str, str]:
-    """Shares of the single tasks' pictures that were told rightly, called unknown, or told wrongly."""
+    """Compute the shares of the single tasks' pictures that were guessed right, called unknown, or guessed wrong."""
     rows = {task: table[task] for task in tasks}
     total = sum(sum(row.values()) for row in rows.values())
     right = sum(row.get(task, 0) for task, row in rows.items()) / total
@@ -96,33 +94,27 @@ def _outcome(table: dict[str, dict[str, int]], tasks: Sequence[str]) -> tuple[st
     return f"{right:.0%}", f"{unknown:.0%}", f"{1 - right - unknown:.0%}"
 
 
-class Pair(NamedTuple):
-    """A validation picture, ``(1, 3, H, W)`` in [0, 1]."""
-
-    task: str
-    degraded: Tensor
-    clean: Tensor
-
-
-def validation_pairs(files: Sequence[Path], tasks: Sequence[str], most: int) -> Iterator[Pair]:
-    """The pictures that signatures are measured on, task by task."""
-    photographs = Photographs()
-    for task in tasks:
-        source = Source(task, [(None, path) for path in files], parse(task))
-        pairs = ValidationPairs([source], photographs, patch_px=PATCH_PX, most=most, seed=0)
-        for number in range(len(pairs)):
-            yield Pair(task, pairs[number].degraded[None], pairs[number].clean[None])
+def validation_pairs(files: Sequence[Path], tasks: Sequence[str], most: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Yield the task, degraded and clean ``(1, 3, H, W)`` in [0, 1] of the pictures that signatures are tested on."""
+    for task, pair in degraded_centres(files, tasks, most=most, patch_px=PATCH_PX, seed=0):
+        yield task, pair.degraded[None], pair.clean[None]
 
 
 def mutual_information_bits(pairs: Sequence[tuple[object, object]]) -> float:
-    """Mutual information of two columns, by their frequencies; biased upwards where there are few rows."""
+    """Compute the mutual information of two columns from their frequencies; few rows bias it upwards."""
     joint, left, right = (Counter(column) for column in (pairs, [a for a, _ in pairs], [b for _, b in pairs]))
     total = len(pairs)
     return sum(n / total * log2(n * total / left[a] / right[b]) for (a, b), n in joint.items())
 
 
 class Information(NamedTuple):
-    """Bits that a column of choices tells of the task, and what shuffled tasks would seem to tell."""
+    """How much a column of choices tells about the task.
+
+    Attributes:
+        bits: Mutual information with the tasks.
+        chance: Mean mutual information with shuffled tasks.
+        largest: Largest mutual information with shuffled tasks.
+    """
 
     bits: float
     chance: float
@@ -130,7 +122,7 @@ class Information(NamedTuple):
 
     @classmethod
     def of(cls, tasks: Sequence[str], column: Sequence[object]) -> Information:
-        """Measure, with the same shuffles for every column."""
+        """Measure a column, with the same shuffles for every column."""
         generator = torch.Generator().manual_seed(0)
         orders = [torch.randperm(len(tasks), generator=generator).tolist() for _ in range(SHUFFLES)]
         bits = mutual_information_bits(list(zip(tasks, column, strict=True)))
@@ -139,18 +131,18 @@ class Information(NamedTuple):
 
     @property
     def beyond_chance(self) -> float:
-        """What is left without the part that few pictures feign."""
+        """The bits without those that a small number of pictures only seems to give."""
         return self.bits - self.chance
 
 
 def information_tables(network: MoCEIR, files: Sequence[Path], tasks: Sequence[str], most: int) -> list[str]:
-    """Mutual information between task and expert by block and of the whole route, beside two controls; usage."""
+    """Measure the mutual information of task and expert, by block and for the whole route, with two controls; usage."""
     seen: list[str] = []
     routes: list[Route] = []
     inputs: list[list[tuple[Tensor, Tensor]]] = []
-    for pair in validation_pairs(files, tasks, most):
-        decisions, told = _watch_routers(network, pair.degraded)
-        seen.append(pair.task)
+    for task, degraded, _ in validation_pairs(files, tasks, most):
+        decisions, told = _watch_routers(network, degraded)
+        seen.append(task)
         routes.append(route_of(decisions))
         inputs.append(told)
     columns = _columns(network.config, routes)
@@ -163,7 +155,7 @@ def information_tables(network: MoCEIR, files: Sequence[Path], tasks: Sequence[s
     known = mutual_information_bits(list(zip(seen, seen, strict=True)))
     lead = (
         f"{len(seen)} unseen pictures, {len(tasks)} tasks ({known:.2f} bits), {SHUFFLES} shuffles, "
-        f"{RANDOM_ROUTERS} draws of random routers. {_reading(found, drawn, known)}"
+        f"{RANDOM_ROUTERS} draws of random routers. {reading(found, drawn, known)}"
     )
     controls = ("shuffled: mean", "largest", "beyond chance", "random routers: mean", "largest")
     usage = ExpertUsage.of_routes(
@@ -177,7 +169,7 @@ def information_tables(network: MoCEIR, files: Sequence[Path], tasks: Sequence[s
         "",
         "Share of the pictures that went to experts 0, 1, ... (cheapest first), in %:",
         "",
-        *markdown_table(("", *block_names(network.config.routed_levels)), usage_rows(usage)),
+        *markdown_table(("", *block_names(network.config.routed_levels)), usage.percent_rows()),
     ]
 
 
@@ -186,8 +178,8 @@ def _information_cells(found: Information, drawn: Sequence[float], column: Seque
     return (*found, found.beyond_chance, mean(drawn), max(drawn), entropy)
 
 
-def _reading(found: dict[str, Information], drawn: dict[str, list[float]], known: float) -> str:
-    """What the table says: the whole route against chance, and the mean of the blocks against random routers."""
+def reading(found: dict[str, Information], drawn: dict[str, list[float]], known: float) -> str:
+    """Sum the table up: the whole route against chance, and the mean of the blocks against random routers."""
     whole, blocks = found[WHOLE], [name for name in found if name != WHOLE]
     chance = "more than any shuffle" if whole.bits > whole.largest else "no more than a shuffle can"
     own = mean([found[name].beyond_chance for name in blocks])
@@ -201,16 +193,8 @@ def _reading(found: dict[str, Information], drawn: dict[str, list[float]], known
     )
 
 
-def usage_rows(usage: ExpertUsage) -> list[list[str]]:
-    """By group and block: the shares of experts 0, 1, ... in percent, ``3 / 3 / 0 / 95``."""
-    return [
-        [task, *(" / ".join(f"{100 * share:.0f}" for share in block) for block in usage.shares(task))]
-        for task in usage.counts
-    ]
-
-
 def _columns(config: ModelConfig, routes: Sequence[Route]) -> dict[str, list[object]]:
-    """The choice of every picture, by block and as a whole."""
+    """List the choices of all pictures, by block and as whole routes."""
     names = block_names(config.routed_levels)
     columns: dict[str, list[object]] = {name: [tuple(r[i]) for r in routes] for i, name in enumerate(names)}
     columns[WHOLE] = [tuple(map(tuple, route)) for route in routes]
@@ -218,7 +202,7 @@ def _columns(config: ModelConfig, routes: Sequence[Route]) -> dict[str, list[obj
 
 
 def _watch_routers(network: MoCEIR, image: Tensor) -> tuple[list[RoutingDecision], list[tuple[Tensor, Tensor]]]:
-    """Decisions on one image, and what each router was told: the mean feature ``(1, C, 1, 1)`` and the embedding."""
+    """Restore an image; return the decisions and each router's inputs: mean feature ``(1, C, 1, 1)``, embedding."""
     told: list[tuple[Tensor, Tensor]] = []
 
     def note(_module: object, inputs: tuple[Tensor, Tensor]) -> None:
@@ -233,7 +217,7 @@ def _watch_routers(network: MoCEIR, image: Tensor) -> tuple[list[RoutingDecision
 
 
 def _random_routes(network: MoCEIR, inputs: Sequence[list[tuple[Tensor, Tensor]]], seed: int) -> list[Route]:
-    """What routers with random weights choose, told what the network's own are told."""
+    """Let routers with random weights choose, from the inputs of the network's own routers."""
     blocks: list[list[list[int]]] = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -248,21 +232,21 @@ def _random_routes(network: MoCEIR, inputs: Sequence[list[tuple[Tensor, Tensor]]
 
 
 def forced_table(network: MoCEIR, files: Sequence[Path], tasks: Sequence[str], most: int) -> list[str]:
-    """PSNR of each task by the routers' choice, and how much one expert in all blocks changes it."""
+    """Measure the PSNR of each task with the routers' choice, and how much one expert in all blocks changes it."""
     forced = forced_routes(network.config)
     own: dict[str, list[float]] = {task: [] for task in tasks}
     gains: dict[str, dict[str, list[float]]] = {task: {name: [] for name in forced} for task in tasks}
-    for pair in validation_pairs(files, tasks, most):
-        restored, decisions = network.restore_with_routing(pair.degraded)
-        base = score(restored, pair.clean)
-        own[pair.task].append(base)
+    for task, degraded, clean in validation_pairs(files, tasks, most):
+        restored, decisions = network.restore_with_routing(degraded)
+        base = score(restored, clean)
+        own[task].append(base)
         for name, route in forced.items():
             same = route == route_of(decisions)
-            other = restored if same else network.restore_with_routing(pair.degraded, routes=as_tensor(route))[0]
-            gains[pair.task][name].append(score(other, pair.clean) - base)
+            other = restored if same else network.restore_with_routing(degraded, routes=as_tensor(route))[0]
+            gains[task][name].append(score(other, clean) - base)
     together = {name: [gain for task in tasks for gain in gains[task][name]] for name in forced}
-    rows = [[task, f"{mean(own[task]):.3f}", *_gain_cells(gains[task])] for task in tasks]
-    rows.append(["all", f"{mean([value for task in tasks for value in own[task]]):.3f}", *_gain_cells(together)])
+    rows = [[task, f"{mean(own[task]):.3f}", *gain_cells(gains[task])] for task in tasks]
+    rows.append(["all", f"{mean([value for task in tasks for value in own[task]]):.3f}", *gain_cells(together)])
     spans = {task: max(map(mean, gains[task].values())) - min(map(mean, gains[task].values())) for task in tasks}
     widest = max(spans, key=lambda task: spans[task])
     oracle = mean([max(map(mean, gains[task].values())) for task in tasks])
@@ -276,8 +260,8 @@ def forced_table(network: MoCEIR, files: Sequence[Path], tasks: Sequence[str], m
     return [lead, "", *markdown_table(("", "routers' choice, dB", *forced, "clearly better"), rows)]
 
 
-def _gain_cells(gains: dict[str, list[float]]) -> list[str]:
-    """The gains, and the experts that beat the routers by more than chance does: two standard errors."""
+def gain_cells(gains: dict[str, list[float]]) -> list[str]:
+    """Format the gains, and name the experts that beat the routers by more than two standard errors."""
     better = [name for name, values in gains.items() if mean(values) > 2 * _error(values)]
     return [*map(_gain, gains.values()), ", ".join(name.split()[1] for name in better) or "none"]
 
@@ -287,5 +271,5 @@ def _gain(values: Sequence[float]) -> str:
 
 
 def _error(values: Sequence[float]) -> float:
-    """Standard error of the mean."""
+    """Compute the standard error of the mean."""
     return stdev(values) / sqrt(len(values)) if len(values) > 1 else nan

@@ -20,13 +20,13 @@ from card_text import (
     task_lines,
     trained_on,
 )
-from model_card import CHOICES, COMPOSITE, GROUPS, PARTS, SINGLE, WINDOW_PX, main, spread
-from pages import check_places
+from model_card import CHOICES, COMPOSITE, GROUPS, PARTS, SINGLE, WINDOW_PX, main
 from PIL import Image
 from support import write_photographs, write_picture
 
 from moceir.degradations import CDD11, DEGRADATIONS
 from moceir.evaluation import Evaluation, ImageScore
+from moceir.evaluation.pages import check_parts
 from moceir.models.presets import preset
 from moceir.weights import CONFIG_FILE, ModelFile, load, read_description, save
 
@@ -58,13 +58,6 @@ def test_clean_pictures_are_chosen_by_psnr() -> None:
     scores = evaluation("clean", (math.inf, 40), (math.inf, 30), (math.inf, 50)).scores
     assert smallest_gain(scores) == [1]
     assert median_gain(scores) == [0]
-
-
-def test_the_measured_pictures_are_spread_over_all() -> None:
-    files = [Path(str(number)) for number in range(10)]
-    assert [int(path.name) for path in spread(files, 2)] == [2, 7]
-    assert spread(files, 10) == files
-    assert spread(files, 99) == files
 
 
 def test_every_degradation_and_composite_is_measured() -> None:
@@ -131,21 +124,13 @@ def test_all_eleven_composites_stand_beside_the_published_scores() -> None:
 
 
 def test_the_bundled_card_has_a_place_for_every_part() -> None:
-    check_places(CARD, PARTS)
+    check_parts(CARD, PARTS)
 
 
 def test_what_the_bundled_card_links_to_is_there() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", CARD.read_text(encoding="utf-8"))
     assert sum(link.endswith(".png") for link in links) == len(CHOICES) * len(GROUPS)
     assert [link for link in links if not (CARD.parent / link).exists()] == []
-
-
-def test_a_page_without_a_place_is_refused_before_measuring(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="does not exist"):
-        check_places(tmp_path / "README.md", ["tasks"])
-    (tmp_path / "README.md").write_text("<!-- measured: tasks -->\n<!-- end -->\n")
-    with pytest.raises(SystemExit, match="no place for 'time'"):
-        check_places(tmp_path / "README.md", ["tasks", "time"])
 
 
 @pytest.fixture
@@ -237,3 +222,7 @@ def test_a_part_asks_for_what_it_needs(
     with pytest.raises(SystemExit):
         run_card(monkeypatch, model, "--limit", "0")
     assert "--limit is 0; give a number of pictures from 1" in capsys.readouterr().err
+    (model / "README.md").write_text("no places", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        run_card(monkeypatch, model, "--part", "weights")
+    assert "has no place for 'weights'" in capsys.readouterr().err

@@ -1,73 +1,66 @@
 """Compare models on whole pictures that training never saw, as they are and as darker scenes.
 
-    python benchmarks/held_out.py MODEL [MODEL ...] --photographs TRAINING_FOLDER --pictures 8
+    python studies/held_out.py MODEL [MODEL ...] --photographs TRAINING_FOLDER --pictures 8
 
-What to choose weights by, since crops hide what the network makes of whole pictures, and test sets are only reported.
-Darker scenes are those of ``augment.dark_chance``: they should come back as dark as they were. Pictures are degraded
-with drawn parameters, the same for all models. Prints the mean PSNR of the inputs and of each model, and its worst one.
+Choose weights by these numbers: crops do not show what the network does to whole pictures, and test sets are for
+reports only. Darker scenes are those of ``augment.dark_chance``; they should stay as dark as they are. Pictures are
+degraded with drawn parameters, the same for all models. Prints the mean PSNR of the inputs and of each model, and the
+worst PSNR of each model.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from model_card import spread
 
 from moceir import image_io
-from moceir.data.synthesis import dimmed, random_light, sample_generator
+from moceir.data.photographs import spread
+from moceir.data.synthesis import dimmed, random_light, sample_generator, to_pixels
 from moceir.evaluation import Evaluation, TestSet, evaluate
 from moceir.evaluation.profiling import describe_machine
 from moceir.evaluation.report import markdown_table
-from moceir.files import whole_file
+from moceir.files import write_json
 from moceir.insight.validation import held_out_files
 from moceir.machine.allocator import keep_freed_memory
+from moceir.recipe import AugmentConfig
 from moceir.restoration import Restorer
 from moceir.weights import read_description, resolve
 
 SINGLE = ("noise:sigma=25", "poisson_gaussian", "rain", "haze", "low_light", "snow", "jpeg", "blur", "clean")
 DARK = ("noise:sigma=25", "rain", "jpeg", "clean")
-"""What dark scenes are given: low light and what lies on it would leave nothing of them."""
-
-
-@dataclass(frozen=True)
-class Dusk:
-    """Every picture a darker scene; see `moceir.data.synthesis.Augment`."""
-
-    darkest: float = 0.1
-    dark_chance: float = 1.0
-    smallest_scale: float = 1.0
-    scale_chance: float = 0.0
+"""Tasks for dark scenes: low light and the degradations that cover the scene would leave nothing of them."""
+DUSK = AugmentConfig(darkest=0.1, dark_chance=1)
+"""Makes every picture a darker scene."""
 
 
 def darken(path: Path, target: Path, seed: int) -> Path:
-    """Write the picture as a darker scene."""
+    """Write a picture as a darker scene, and return its path."""
     rgb = image_io.to_network(image_io.read(path))
     patch = torch.from_numpy(rgb.astype(np.float32) / np.iinfo(rgb.dtype).max).permute(2, 0, 1)
-    light = random_light(Dusk(), sample_generator("dusk", seed, path.name))
-    levels = (dimmed(patch, light).clamp(0, 1) * 255).round().to(torch.uint8)
-    image_io.write(target, image_io.Picture(levels.permute(1, 2, 0).numpy()))
+    light = random_light(DUSK, sample_generator("dusk", seed, path.name))
+    image_io.write(target, image_io.Picture(to_pixels(dimmed(patch, light).clamp(0, 1))))
     return target
 
 
 def main() -> None:
-    """Measure, print, write JSON."""
+    """Measure, print the table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="+", help="bundled names or model folders; the first says what was held out")
-    parser.add_argument("--photographs", type=Path, required=True, help="folder that the models were trained on")
-    parser.add_argument("--pictures", type=int, default=8, help="at most, spread evenly over those held out")
     parser.add_argument(
-        "--task", action="append", help="in place of the usual ones, and without darker scenes; repeatable"
+        "model", nargs="+", help="bundled names or model folders; the first one says which pictures were held out"
     )
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the results there")
+    parser.add_argument("--photographs", type=Path, required=True, help="folder that the models were trained on")
+    parser.add_argument("--pictures", type=int, default=8, help="at most, spread evenly over the pictures held out")
+    parser.add_argument(
+        "--task", action="append", help="repeatable; replaces the usual tasks and leaves out the darker scenes"
+    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the degradations")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
 
     keep_freed_memory()
@@ -91,12 +84,11 @@ def main() -> None:
     print(*markdown_table(header, [cells(scene, done) for scene, done in rows]), sep="\n")
     if options.json:
         written = [{"scene": scene, "models": [each.to_json() for each in done]} for scene, done in rows]
-        with whole_file(options.json) as part:
-            part.write_text(json.dumps({**describe_machine("cpu"), "rows": written}, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, describe_machine("cpu") | {"rows": written})
 
 
 def cells(scene: str, done: list[Evaluation]) -> list[str]:
-    """A row of the table: one task, all models."""
+    """Format a row of the table: one task, all models."""
     before = done[0].mean("input_psnr_db")
     after = [f"{each.mean('psnr_db'):.2f} ({min(score.psnr_db for score in each.scores):.1f})" for each in done]
     return [scene, done[0].benchmark, "" if math.isnan(before) else f"{before:.2f}", *after]

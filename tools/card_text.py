@@ -1,51 +1,49 @@
-"""What a model card says of measured scores, as lines of Markdown: parts of ``model_card.py``."""
+"""Format measured scores as Markdown for a model card: used by ``model_card.py``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from routing_tasks import usage_rows
-
 from moceir.config import ModelConfig
 from moceir.degradations import CDD11, parse
 from moceir.evaluation import PUBLISHED, Evaluation
 from moceir.evaluation.published import REFERENCE
-from moceir.evaluation.report import beside_published, markdown_table
+from moceir.evaluation.report import beside_published, count_cell, markdown_table, number_cell
 from moceir.evaluation.scoring import ImageScore
 from moceir.models.cost import network_cost
 from moceir.restoration.reports import ExpertUsage, block_names
 from moceir.weights import ModelFile
 
 HARDLY_DB = 0.5
-"""A mean gain below this is called a failure."""
+"""A smaller mean gain counts as a failure."""
 CLEAN = "clean"
 SCORES = ("pictures", "input PSNR", "PSNR, dB", "gain, dB", "smallest and largest", "input SSIM", "SSIM")
 
 
 def order_by_gain(scores: Sequence[ImageScore]) -> list[int]:
-    """Places of the pictures from the smallest gain to the largest; by PSNR where the input was clean already."""
+    """Sort the indices of the pictures from the smallest gain to the largest; clean inputs are sorted by PSNR."""
     return sorted(range(len(scores)), key=lambda i: (scores[i].gain_db, scores[i].psnr_db))
 
 
 def smallest_gain(scores: Sequence[ImageScore]) -> list[int]:
-    """The picture that gained least."""
+    """Choose the picture with the smallest gain."""
     return order_by_gain(scores)[:1]
 
 
 def median_gain(scores: Sequence[ImageScore]) -> list[int]:
-    """The picture in the middle; of an even number the lower one."""
+    """Choose the picture with the median gain; of an even number, the lower one in the middle."""
     return [order_by_gain(scores)[(len(scores) - 1) // 2]]
 
 
 def trained_on(task: str, description: ModelFile) -> bool:
-    """Whether the recipe has a task of these degradations, whatever their parameters."""
+    """Tell whether the recipe has a task with these degradations, whatever their parameters."""
     tasks: Mapping[str, float] = description.training.get("tasks", {})
     return parse(task).names in {parse(name).names for name, weight in tasks.items() if weight}
 
 
 def weights_lines(description: ModelFile, parameters: int) -> list[str]:
-    """Size, cost and origin."""
+    """Format size, cost and origin of the weights."""
     cost = network_cost(description.model, 224, 224)
     low, high = (cost.macs(route) / 1e9 for route in (cost.cheapest, cost.dearest))
     tasks: Mapping[str, float] = description.training.get("tasks", {})
@@ -61,7 +59,7 @@ def weights_lines(description: ModelFile, parameters: int) -> list[str]:
 
 
 def benchmark_lines(results: Sequence[Evaluation]) -> list[str]:
-    """Test sets, and the published rows for three tasks."""
+    """Format the scores on the test sets, and the published rows for three tasks."""
     rows = [[result.benchmark, *score_cells(result)] for result in results]
     return [
         *markdown_table(("test set", *SCORES), rows),
@@ -71,7 +69,7 @@ def benchmark_lines(results: Sequence[Evaluation]) -> list[str]:
 
 
 def task_lines(results: Mapping[str, Evaluation], description: ModelFile) -> list[str]:
-    """Single degradations; and the eleven of CDD-11 beside what the reference reaches on its pictures."""
+    """Format the scores of single degradations, and of the eleven of CDD-11 beside the published reference."""
     composites = {name: results.get(name) or results[CDD11[name]] for name in CDD11}
     published = dict(zip(CDD11, PUBLISHED["cdd11"].rows[REFERENCE], strict=True))
     trained = {True: "yes", False: "no"}
@@ -99,22 +97,21 @@ def task_lines(results: Mapping[str, Evaluation], description: ModelFile) -> lis
 
 
 def score_cells(result: Evaluation) -> list[str]:
-    """One row of a table of scores; what is not defined is a dash."""
+    """Format a row of a table of scores, with dashes where a score is not defined."""
     gains = [score.gain_db for score in result.scores if math.isfinite(score.gain_db)]
-    done = len(result.scores)
     return [
-        str(done) if done == result.available else f"{done} of {result.available}",
-        _number(result.mean("input_psnr_db"), ".2f"),
-        _number(result.mean("psnr_db"), ".2f"),
-        _number(result.mean("gain_db"), "+.2f"),
+        count_cell(result),
+        number_cell(result.mean("input_psnr_db"), 2),
+        number_cell(result.mean("psnr_db"), 2),
+        number_cell(result.mean("gain_db"), 2, "+"),
         f"{min(gains):+.2f}, {max(gains):+.2f}" if gains else "-",
-        _number(result.mean("input_ssim"), ".4f"),
-        _number(result.mean("ssim"), ".4f"),
+        number_cell(result.mean("input_ssim"), 4),
+        number_cell(result.mean("ssim"), 4),
     ]
 
 
 def failure_lines(results: Mapping[str, Evaluation], description: ModelFile) -> list[str]:
-    """What fails, in words, from the scores."""
+    """Describe in words what fails, from the scores."""
     gains = {name: result.mean("gain_db") for name, result in results.items() if name != CLEAN}
     unseen = [name for name in results if not trained_on(name, description)]
     lines = [
@@ -125,10 +122,10 @@ def failure_lines(results: Mapping[str, Evaluation], description: ModelFile) -> 
     ]
     if CLEAN in results:
         worst = min(results[CLEAN].scores, key=lambda score: score.psnr_db)
-        mean = results[CLEAN].mean("psnr_db")
+        mean, least = (number_cell(value, 2) for value in (results[CLEAN].mean("psnr_db"), worst.psnr_db))
         lines.append(
-            f"- **Clean pictures are changed**: they come back at {_number(mean, '.2f')} dB in the mean, the worst one "
-            f"at {_number(worst.psnr_db, '.2f')} dB ({worst.image})."
+            f"- **Clean pictures are changed**: they come back at {mean} dB in the mean, the worst one at {least} dB "
+            f"({worst.image})."
         )
     return lines
 
@@ -149,12 +146,10 @@ def _single_pictures(results: Mapping[str, Evaluation]) -> str:
     return f"- **Single pictures made worse**, with the one that lost most: {', '.join(found) or 'none'}."
 
 
-def expert_lines(results: Mapping[str, Evaluation], config: ModelConfig) -> list[str]:
-    """Shares of the pictures by expert and block, and what their routes cost."""
-    routes = {name: [score.experts for score in result.scores] for name, result in results.items()}
-    usage = ExpertUsage.of_routes(routes, config.experts)
+def expert_lines(results: Mapping[str, Evaluation], usage: ExpertUsage, config: ModelConfig) -> list[str]:
+    """Format the shares of the pictures by expert and block, and the cost of their routes."""
     costs = [f"{result.mean('gmacs'):.2f}" for result in results.values()]
-    rows = [[*row, cost] for row, cost in zip(usage_rows(usage), costs, strict=True)]
+    rows = [[*row, cost] for row, cost in zip(usage.percent_rows(), costs, strict=True)]
     names = block_names(config.routed_levels)
     dead = ", ".join(f"expert {expert} of {names[block]}" for block, expert in usage.dead())
     return [
@@ -163,7 +158,3 @@ def expert_lines(results: Mapping[str, Evaluation], config: ModelConfig) -> list
         "",
         *markdown_table(("", *names, "GMACs per picture"), rows),
     ]
-
-
-def _number(value: float, form: str) -> str:
-    return f"{value:{form}}" if math.isfinite(value) else "-"

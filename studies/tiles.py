@@ -1,19 +1,19 @@
-"""Measure what tiles cost in quality: how far a picture restored in tiles is from the same one restored whole.
+"""How much quality do tiles cost? Measure the difference between a picture restored in tiles and restored whole.
 
-    python benchmarks/tiles.py PHOTOGRAPHS --model tiny --tile 256 --tile 512 --size 1536x1024
+    python studies/tiles.py PHOTOGRAPHS --model tiny --tile 256 --tile 512 --size 1536x1024
 
-The picture is a patchwork of photographs, degraded in one way after the other. All differences are in levels of 8 bits:
+The picture is a patchwork of photographs; the degradations are tried one by one. All differences are in 8-bit levels:
 
-- mean, largest: of the pixels.
-- step: a seam is a jump of the difference from one row or column to the next, all along it. The largest such jump
-  anywhere in the picture, averaged along its row or column.
-- blocks: decoder blocks in which the tiles' route, decided on a sample, is that of the whole picture.
+- mean, largest: the mean and the largest difference of the pixels.
+- step: a seam is a jump of the difference from one row or column to the next, along the whole row or column. This is
+  the largest such jump anywhere in the picture, averaged along its row or column.
+- blocks: the decoder blocks in which the route of the tiles, decided on a sample, is the route of the whole picture.
+- restoration, mean: how much the restoration changes the picture.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from moceir.data.photographs import Photographs, picture_files
 from moceir.degradations import degrade
 from moceir.evaluation.profiling import describe_machine
 from moceir.evaluation.report import markdown_table
-from moceir.files import whole_file
+from moceir.files import write_json
 from moceir.models.network import MoCEIR
 from moceir.restoration.tiling import restore_in_tiles
 from moceir.weights import load
@@ -35,7 +35,7 @@ COLUMNS = ("degradation", "tile", "mean", "largest", "step", "blocks", "restorat
 
 
 def patchwork(folder: Path, width: int, height: int) -> Tensor:
-    """Photographs side by side, cut to ``(1, 3, height, width)`` in [0, 1]; turned ones are laid down first."""
+    """Put photographs side by side, portraits turned on their side: ``(1, 3, height, width)`` in [0, 1]."""
     files, photographs = iter(picture_files(folder)), Photographs()
     rows: list[Tensor] = []
     while sum(row.shape[1] for row in rows) < height:
@@ -50,7 +50,7 @@ def patchwork(folder: Path, width: int, height: int) -> Tensor:
 
 @torch.inference_mode()
 def compare(network: MoCEIR, image: Tensor, tile: int) -> dict[str, Any]:
-    """Restore whole and in tiles, and say how the two differ."""
+    """Restore a picture whole and in tiles, and measure how the two results differ."""
     whole, decisions = network.restore_with_routing(image)
     tiled, shared = restore_in_tiles(network, image, tile)
     difference = 255 * (tiled.clamp(0, 1) - whole.clamp(0, 1))
@@ -68,15 +68,20 @@ def compare(network: MoCEIR, image: Tensor, tile: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Compare each degradation and tile, print the table, write JSON."""
+    """Compare each degradation and tile size, print the table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, help="folder of clean photographs")
-    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--model", default="tiny", help="bundled name or model folder")
     parser.add_argument("--size", type=parse_size, default=(1536, 1024), help="WIDTHxHEIGHT of the picture")
-    parser.add_argument("--tile", action="append", type=int, help="side in pixels, a multiple of 128; 256 and 512")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, help="of torch; its own choice by default")
-    parser.add_argument("--json", type=Path, help="write the results there")
+    parser.add_argument(
+        "--tile",
+        action="append",
+        type=int,
+        help="side in pixels, a multiple of 128; repeatable; 256 and 512 by default",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the degradations")
+    parser.add_argument("--threads", type=int, help="threads of torch; its own choice by default")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -92,12 +97,11 @@ def main() -> None:
             rows.append(row)
             print(markdown_table(cells(row), ())[0], flush=True)
     if arguments.json:
-        with whole_file(arguments.json) as part:
-            part.write_text(json.dumps(results | {"rows": rows}, indent=2) + "\n", encoding="utf-8")
+        write_json(arguments.json, results | {"rows": rows})
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """One row of the table."""
+    """Format a row of the table."""
     numbers = [f"{row[name]:.3f}" for name in ("mean", "largest", "step")]
     agreed = f"{row['blocks_agreed']} of {row['blocks']}"
     return [row["degradation"], str(row["tile"]), *numbers, agreed, f"{row['restoration']:.2f}"]

@@ -1,9 +1,9 @@
-"""Fingerprints of photographs, by which training and test pictures can be compared without having them.
+"""Write fingerprints of photographs, so that training and test pictures can be compared without the pictures.
 
-    python benchmarks/fingerprints.py FOLDER -o tests/data/fingerprints/NAME.txt
+    python tools/fingerprints.py FOLDER -o tests/data/fingerprints/NAME.txt
 
-Writes a line per picture: its name and a difference hash of 256 bits, in hexadecimal. Versions of one scene (scaled,
-recompressed, noisy) differ in few of the bits, other scenes in about half of them.
+Writes one line per picture: its name and a difference hash of 256 bits in hexadecimal. Versions of one scene (scaled,
+recompressed, noisy) differ in few bits, other scenes in about half of them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ SIDE = 16
 
 
 def difference_hash(picture: Image.Image) -> int:
-    """Whether each of 16x16 fields is brighter than the one to its left, as a number of 256 bits."""
+    """Compute a number of 256 bits: whether each of 16x16 fields is brighter than the field to its left."""
     small = np.asarray(picture.convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BOX), dtype=np.int16)
     bits = (np.diff(small, axis=1) > 0).flatten()
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
 def main() -> None:
-    """Hash a folder."""
+    """Hash the pictures of a folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder of pictures, searched with its sub-folders")
+    parser.add_argument("folder", type=Path, help="folder of pictures, with its sub-folders")
     parser.add_argument("-o", "--output", type=Path, required=True, help="text file to write")
     arguments = parser.parse_args()
     lines: list[str] = []

@@ -1,23 +1,24 @@
-"""What effort and fixed experts buy on the test sets, and what experts cost: parts of ``routing_study.py``."""
+"""Measure what effort and fixed experts gain on the test sets, and what experts cost: used by ``routing_study.py``."""
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from statistics import mean, median
-from typing import TYPE_CHECKING, NamedTuple
+from statistics import mean
+from typing import NamedTuple
 
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from moceir.config import ModelConfig
 from moceir.data.metrics import psnr_db
 from moceir.evaluation import benchmark_set
-from moceir.evaluation.profiling import describe_machine, sample_picture
+from moceir.evaluation.profiling import describe_machine, median_process_seconds, sample_picture
 from moceir.evaluation.report import markdown_table
 from moceir.insight.figures import GROUP_COLOURS, page_style
 from moceir.models.cost import Route, network_cost
@@ -25,29 +26,30 @@ from moceir.models.execution.stripes import stripe_rows
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, shifted_decisions
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 BENCHMARKS = ("cbsd68-s25", "rain100l")
 EFFORTS = (-1.0, -0.3, -0.1, -0.03, 0.0, 0.03, 0.1, 0.3, 1.0)
 NAMED_EFFORTS = {-1.0: "low", 0.0: "auto", 1.0: "high"}
 LEAST_SPAN_DB = 0.2
-"""Height of the drawing at least, so that differences which nobody sees do not look large."""
+"""Smallest height of the drawing, so that invisible differences do not look large."""
 TIMED_SIZE, TIMED_ROUNDS = 256, 7
 
 
 class Point(NamedTuple):
-    """Means over a test set."""
+    """Means over a test set.
+
+    Attributes:
+        psnr_db: PSNR of the restored pictures.
+        gmacs: Cost, 10^9 multiply-accumulates per picture.
+        away: Distance from the result of the routers' own route, in 8-bit levels.
+    """
 
     psnr_db: float
     gmacs: float
     away: float
-    """Mean distance from the result of the routers' own route, in 8-bit levels."""
 
 
 class Curve(NamedTuple):
-    """One test set: points by effort, by forced expert, and of how many pictures."""
+    """The measured points of one test set by effort and by forced expert, and its number of pictures."""
 
     efforts: dict[float, Point]
     forced: dict[str, Point]
@@ -55,7 +57,7 @@ class Curve(NamedTuple):
 
 
 def measure_curve(network: MoCEIR, name: str, data: Path, limit: int | None) -> Curve:
-    """PSNR and cost by effort and with one expert forced, by the published protocol."""
+    """Measure PSNR and cost by effort and with one expert forced, by the published protocol."""
     config = network.config
     complexities = [router.complexity for router in network.routers()]
     forced = forced_routes(config)
@@ -80,7 +82,7 @@ def measure_curve(network: MoCEIR, name: str, data: Path, limit: int | None) -> 
 
 
 def curve_table(curves: dict[str, Curve]) -> list[str]:
-    """A row per effort and forced expert, the test sets side by side."""
+    """Format a row per effort and forced expert, with the test sets side by side."""
     ways: list[tuple[str, list[Point]]] = [
         (label(effort), [curve.efforts[effort] for curve in curves.values()]) for effort in EFFORTS
     ]
@@ -103,10 +105,8 @@ def curve_table(curves: dict[str, Curve]) -> list[str]:
 
 
 def draw_curves(curves: dict[str, Curve]) -> Figure:
-    """PSNR against cost, a panel per test set; grey on nothing, for light and dark pages."""
+    """Draw PSNR against cost, one panel per test set."""
     with page_style():
-        from matplotlib.figure import Figure  # noqa: PLC0415 - the style must be set before
-
         figure = Figure(figsize=(9.5, 4.2), layout="constrained")
         panels = figure.subplots(1, len(curves), squeeze=False)[0]
         for axes, (name, curve) in zip(panels, curves.items(), strict=True):
@@ -122,7 +122,7 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
     axes.plot(costs, scores, "o-", color=GROUP_COLOURS[0], label="effort")
     for effort, text in NAMED_EFFORTS.items():
         place = (curve.efforts[effort].gmacs, curve.efforts[effort].psnr_db)
-        # The ends have their names below, and auto above: it may lie on either of them.
+        # Both ends are labelled below and auto above, because auto may lie on one of them.
         away, side = (-9, "top") if effort else (9, "bottom")
         axes.annotate(text, place, (0, away), textcoords="offset points", ha="center", va=side)
     for (way, point), mark in zip(curve.forced.items(), "sD^vPX", strict=False):
@@ -135,41 +135,41 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
 
 
 def label(effort: float) -> str:
-    """What an effort is called in the table."""
+    """Name an effort in the table."""
     named = NAMED_EFFORTS.get(effort)
     return f"effort {effort:g}" + (f" ({named})" if named else "")
 
 
 def forced_routes(config: ModelConfig) -> dict[str, Route]:
-    """The same experts in all blocks, ``top_k`` neighbours at a time, cheapest first."""
+    """List the routes with the same experts in all blocks: ``top_k`` neighbours at a time, cheapest first."""
     blocks, width = config.routed_blocks, config.top_k
     ways = [tuple(range(first, first + width)) for first in range(config.experts - width + 1)]
     return {f"expert {'+'.join(map(str, way))} everywhere": (way,) * blocks for way in ways}
 
 
 def route_of(decisions: Sequence[RoutingDecision]) -> Route:
-    """The route of the only image."""
+    """Read the route of a batch of one image."""
     return tuple(tuple(decision.experts[0].tolist()) for decision in decisions)
 
 
 def as_tensor(route: Route) -> Tensor:
-    """A route as the network takes it, for one image."""
+    """Convert a route to the form that the network takes, for one image."""
     return torch.tensor(route).unsqueeze(1)
 
 
 def score(restored: Tensor, clean: Tensor) -> float:
-    """PSNR of the clipped result in dB."""
+    """Compute the PSNR of the clipped result in dB."""
     return float(psnr_db(restored.clamp(0, 1), clean))
 
 
 def cost_tables(network: MoCEIR) -> list[str]:
-    """Whole pictures by route, and single experts by block: counted, counted by torch, and timed."""
+    """Measure the cost of whole pictures by route and of single experts by block: counted and timed."""
     config = network.config
     picture = sample_picture(TIMED_SIZE, TIMED_SIZE)
     cost = network_cost(config, TIMED_SIZE, TIMED_SIZE)
     routes = list(forced_routes(config).values())
     calls = [partial(network.restore_with_routing, picture, routes=as_tensor(route)) for route in routes]
-    seconds = timed(calls)
+    seconds = median_process_seconds(calls, TIMED_ROUNDS)
     rows: list[list[str]] = []
     for number, route in enumerate(routes):
         with stripe_rows(0), FlopCounterMode(display=False) as counter:
@@ -190,7 +190,7 @@ def cost_tables(network: MoCEIR) -> list[str]:
 
 
 def expert_table(network: MoCEIR) -> list[str]:
-    """The mixture of each level with one expert: counted and timed, the share of the cheapest as 1."""
+    """Measure the mixture of each level with one expert: counted and timed, relative to the cheapest expert."""
     config = network.config
     cost = network_cost(config, TIMED_SIZE, TIMED_SIZE)
     levels = config.routed_levels
@@ -202,8 +202,9 @@ def expert_table(network: MoCEIR) -> list[str]:
         x = torch.rand(1, config.channels(level), side, side).contiguous(memory_format=torch.channels_last)
         embedding = torch.rand(1, config.channels(3))
         ways = [torch.arange(e, e + config.top_k)[None] for e in range(config.experts - config.top_k + 1)]
-        # In stripes the first map is used up, so that later calls get other numbers; the time is the same.
-        seconds = timed([partial(mixture, x.clone(), embedding, x, None, way) for way in ways])
+        # In stripes a call overwrites its first map, so that later calls see other numbers; the time is the same.
+        calls = [partial(mixture, x.clone(), embedding, x, None, way) for way in ways]
+        seconds = median_process_seconds(calls, TIMED_ROUNDS)
         for way, spent in zip(ways, seconds, strict=True):
             first = way[0].tolist()
             macs = sum(cost.expert_macs[block][e] for e in first)
@@ -211,18 +212,3 @@ def expert_table(network: MoCEIR) -> list[str]:
             cells = [f"{config.expert_ranks(level)[first[0]]}", f"{macs / 1e6:.1f}", f"{1e3 * spent:.1f}"]
             rows.append([f"1/{2**level}, expert {first[0]}", *cells, f"{ratio:.1f}", f"{spent / seconds[0]:.1f}"])
     return markdown_table(("resolution, expert", "rank", "MMACs", "ms", "MMACs, ratio", "ms, ratio"), rows)
-
-
-def timed(calls: Sequence[Callable[[], object]]) -> list[float]:
-    """Median processor time of each call in seconds, all of them in turn in each round.
-
-    On one thread it is what passes on an idle machine, and other work disturbs it little.
-    """
-    taken: list[list[float]] = [[] for _ in calls]
-    for lap in range(TIMED_ROUNDS + 1):
-        for call, times in zip(calls, taken, strict=True):
-            began = time.process_time()
-            call()
-            if lap:  # the first round warms up
-                times.append(time.process_time() - began)
-    return [median(times) for times in taken]

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from pages import replace_tables
 from PIL import Image
 from routing_cost import EFFORTS, Curve, Point, as_tensor, cost_tables, draw_curves, forced_routes, score
 from routing_study import FIGURE, PARTS, main
 from routing_tasks import (
     WHOLE,
     Information,
-    _gain_cells,
-    _reading,
     forced_table,
+    gain_cells,
     mutual_information_bits,
+    reading,
     validation_pairs,
 )
 from support import write_photographs, write_picture
 
+from moceir.evaluation.pages import replace_part
 from moceir.insight.signatures import SIGNATURES_FILE
 from moceir.models.network import MoCEIR
 from moceir.weights import ModelFile, load, save
@@ -65,7 +65,7 @@ def test_the_reading_counts_random_routers_that_tell_as_much() -> None:
         WHOLE: Information(2, 1.0, 2),
     }
     drawn = {"block 0": [1.0, 0.2, 1.2], "block 1": [0.5, 1.0, 0.2], WHOLE: [0.9, 1.0, 1.1]}
-    text = _reading(found, drawn, 3.0)
+    text = reading(found, drawn, 3.0)
     assert "tells 1.00 of the 3.00 bits, no more than a shuffle can." in text
     assert "tells 0.75 on average, with random routers 0.68; 1 of 3 " in text, "means 0.75, 0.6 and 0.7"
     assert "and 2 by the whole route" in text
@@ -75,12 +75,10 @@ def test_the_page_has_a_place_for_every_part(tmp_path: Path) -> None:
     copy = tmp_path / "page.md"
     copy.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
     for name in PARTS:
-        replace_tables(copy, name, [f"the table of {name}"])
+        replace_part(copy, name, [f"the table of {name}"])
     text = copy.read_text(encoding="utf-8")
     for name in PARTS:
         assert f"<!-- measured: {name} -->\nthe table of {name}\n<!-- end -->" in text
-    with pytest.raises(SystemExit, match="no place for 'nothing'"):
-        replace_tables(copy, "nothing", [])
 
 
 def test_costs_are_those_that_torch_counts(nano: MoCEIR, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,11 +98,11 @@ def test_gains_are_those_of_single_restorations(nano: MoCEIR, tmp_path: Path, mo
     expected: list[list[float]] = []
     for task in tasks:
         pairs = list(validation_pairs(files, (task,), 2))
-        own = [score(nano.restore_with_routing(pair.degraded)[0], pair.clean) for pair in pairs]
+        own = [score(nano.restore_with_routing(degraded)[0], clean) for _, degraded, clean in pairs]
         means = [sum(own) / 2]
         for route in forced_routes(nano.config).values():
-            fixed = [nano.restore_with_routing(pair.degraded, routes=as_tensor(route))[0] for pair in pairs]
-            means.append(sum(score(x, pair.clean) for x, pair in zip(fixed, pairs, strict=True)) / 2 - means[0])
+            fixed = [nano.restore_with_routing(degraded, routes=as_tensor(route))[0] for _, degraded, _ in pairs]
+            means.append(sum(score(x, pair[2]) for x, pair in zip(fixed, pairs, strict=True)) / 2 - means[0])
         expected.append(means)
     expected.append([sum(column) / 2 for column in zip(*expected, strict=True)])
     assert [row[0] for row in rows[1:]] == [*tasks, "all"]
@@ -115,8 +113,8 @@ def test_gains_are_those_of_single_restorations(nano: MoCEIR, tmp_path: Path, mo
 
 def test_better_means_more_than_two_standard_errors() -> None:
     gains = {"expert 0 everywhere": [0.1, 0.4], "expert 1 everywhere": [-0.1, 0.3], "expert 2 everywhere": [0.2, 0.21]}
-    assert _gain_cells(gains) == ["+0.250 ± 0.150", "+0.100 ± 0.200", "+0.205 ± 0.005", "2"]
-    assert _gain_cells({"expert 0 everywhere": [0.0, 0.0]})[-1] == "none"
+    assert gain_cells(gains) == ["+0.250 ± 0.150", "+0.100 ± 0.200", "+0.205 ± 0.005", "2"]
+    assert gain_cells({"expert 0 everywhere": [0.0, 0.0]})[-1] == "none"
 
 
 def test_curves_are_drawn_where_they_were_measured() -> None:
@@ -177,8 +175,14 @@ def test_one_command_fills_the_page(golden: Path, tmp_path: Path, monkeypatch: p
         assert drawing.format == "PNG"
 
 
-def test_a_part_asks_for_what_it_needs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["routing_study.py", "tiny", "--part", "curve"])
-    with pytest.raises(SystemExit):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--part", "curve"], "--data is needed for curve"), (["--part", "cost", "--write", "no.md"], "does not exist")],
+)
+def test_wrong_usage_is_refused_before_measuring(
+    options: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["routing_study.py", "tiny", *options])
+    with pytest.raises(SystemExit, match="2"):
         main()
-    assert "--data is needed for curve" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
