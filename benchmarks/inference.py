@@ -1,19 +1,18 @@
-"""Measure inference beside the straightforward network, and both beside what the processor can do at best.
+"""Measure inference beside the plain network, and both beside what the processor can do at best.
 
     python benchmarks/inference.py --preset tiny --preset small --size 256x256 --threads 1 --threads 2 --json out.json
     python benchmarks/inference.py --preset tiny --size 1024x1024 --size 4000x3000 --alone --plot time.png
 
-Each network runs in a process of its own: the package with the allocator that ``moceir restore`` sets, the
-straightforward network (``straightforward.py``) with the default one. The processes take turns, picture by picture,
-each with a large matrix product before it: the machine's rate, of which the network's is a share. Weights are random,
-but the same for both, and so are the experts that they choose. The straightforward network needs 2 GiB a megapixel and
-more; ``--alone`` leaves it out.
+Each runs in a process of its own: the package as ``moceir restore`` runs it (``moceir.models.execution``, its
+allocator), and the plain network of ``moceir.models.network`` with contiguous planes and the default allocator. The
+processes take turns, picture by picture, each with a large matrix product before it: the rate of the machine, to which
+that of the network is compared. Weights are random but the same for both, and so are the experts they choose. The plain
+network needs 2 GiB per megapixel and more; ``--alone`` leaves it out.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import time
@@ -28,17 +27,16 @@ import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from straightforward import Straightforward
 from torch import Tensor
 
 from moceir.evaluation.profiling import Subject, describe_machine, peak_growth_bytes, sample_picture
 from moceir.evaluation.report import markdown_table
-from moceir.files import whole_file
+from moceir.files import whole_file, write_json
 from moceir.insight.figures import GROUP_COLOURS
 from moceir.machine.allocator import keep_freed_memory
 from moceir.restoration import Restorer
 
-NETWORKS = ("package", "straightforward")
+NETWORKS = ("package", "plain")
 GEMM_SIDE = 2048
 COLUMNS = ("preset", "size", "threads", "network", "seconds", "best", "peak MiB", "GFLOP/s", "of GEMM", "speed-up")
 
@@ -53,7 +51,7 @@ def main() -> None:
     parser.add_argument("--size", action="append", type=size, help="WIDTHxHEIGHT, repeatable; 256x256 by default")
     parser.add_argument("--threads", action="append", type=int, help="repeatable; torch's own number by default")
     parser.add_argument("--repeat", type=int, default=5, help="pictures that the median is taken of")
-    parser.add_argument("--alone", action="store_true", help="measure the package without the straightforward network")
+    parser.add_argument("--alone", action="store_true", help="measure the package without the plain network")
     parser.add_argument("--json", type=Path, help="write the results there")
     parser.add_argument("--plot", type=Path, help="draw time and memory against megapixels there (.png, .svg)")
     options = parser.parse_args()
@@ -70,8 +68,7 @@ def main() -> None:
                 for row in rows:
                     print(markdown_table(cells(row), ())[0], flush=True)
     if options.json:
-        with whole_file(options.json) as part:
-            part.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, results)
     if options.plot:
         with whole_file(options.plot) as part, rc_context({"font.size": 9}):
             draw(results["rows"]).savefig(part, dpi=110, format=options.plot.suffix[1:])
@@ -190,9 +187,7 @@ def prepare(network: str, name: str, threads: int) -> None:
     if network == "package":
         _restore = partial(Restorer(model, "cpu").restore, return_routing=True)
     else:
-        twin = Straightforward(model.config).eval()
-        twin.load_state_dict(model.state_dict())
-        _restore = torch.inference_mode()(twin)
+        _restore = torch.inference_mode()(model)
     _restore(sample_picture(8, 8))
     if network == "package":
         keep_freed_memory()  # after loading, so that what it freed does not hide from the measured memory
@@ -201,7 +196,7 @@ def prepare(network: str, name: str, threads: int) -> None:
 def first_picture(width: int, height: int) -> tuple[float | None, float]:
     """In a measuring process: MiB that the first picture needs above the loaded network, and its 10^9 MACs.
 
-    The straightforward network does not tell those of the experts that it takes, and gives 0.
+    The plain network does not report the experts it takes, and gives 0.
     """
     picture = sample_picture(width, height)
     restored: list[Any] = []

@@ -3,16 +3,15 @@
     python benchmarks/training.py [--photographs FOLDER] [--json training.json]
 
 Steps are those of ``moceir train`` (Lightning, the recipe's mixture of tasks, loss, clipping, AdamW). Each network has
-a process of its own: the package with the allocator that ``moceir train`` sets; that of ``straightforward.py`` with the
-default one, as it stands for what a plain script does; and that again with the package's, which tells what of the gain
-is the allocator's. They make blocks of steps in turns, so that whatever else the machine does hits all. Without
-``--photographs`` pictures are drawn, always the same.
+a process of its own: the package with the allocator that ``moceir train`` sets; the plain network with contiguous
+planes and the default allocator, which is what a plain script does; and that again with the package's allocator, which
+tells how much of the gain is the allocator's. They make blocks of steps in turns, so that whatever else the machine
+does hits all. Without ``--photographs``, pictures are drawn, always the same.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import multiprocessing
 import statistics
@@ -27,7 +26,6 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from straightforward import Straightforward
 from torch import Tensor
 
 from moceir import image_io
@@ -35,9 +33,10 @@ from moceir.data.synthesis import sample_generator, to_8_bit
 from moceir.degradations import Spec, degrade, parse
 from moceir.evaluation.profiling import describe_machine, wait_for
 from moceir.evaluation.report import markdown_table
-from moceir.files import whole_file
+from moceir.files import write_json
 from moceir.machine.allocator import keep_freed_memory
 from moceir.machine.devices import choose_device
+from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.recipe import Recipe, load_recipe
 from moceir.training.callbacks import FiniteGradients
@@ -47,12 +46,21 @@ from moceir.training.schedule import ScheduleCallback
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "tiny.yaml"
 PHASES = ("data", "forward", "backward", "optimiser")
-NETWORKS = ("package", "straightforward", "straightforward, memory kept")
+NETWORKS = ("package", "plain", "plain, memory kept")
 WARM_UP_STEPS = 1
 """Steps of each block that do not count: the first one sets up the optimiser's state."""
 
 _steps_of: Callable[[int, int], list[dict[str, float]]]
 """In a measuring process: seconds by phase of each step of a block, from its number and its length."""
+
+
+class PlainModule(RestorationModule):
+    """Trains the plain network, with contiguous planes."""
+
+    @property
+    def training_view(self) -> MoCEIR:
+        """The network itself."""
+        return self.network.to(memory_format=torch.contiguous_format)
 
 
 class Clock(L.Callback):
@@ -143,8 +151,7 @@ def main() -> None:
         if "synthesis" in options.parts:
             results["synthesis"] = measure_synthesis(recipe, data, device, options.samples)
     if options.json:
-        with whole_file(options.json) as part:
-            part.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, results)
 
 
 def draw_photographs(folder: Path, count: int = 12) -> Path:
@@ -229,7 +236,7 @@ def measure_steps(recipe: Recipe, data: Path, device: str, threads: int, blocks:
 def prepare_steps(network: str, recipe: Recipe, data: Path, device: str, threads: int) -> None:
     """In a measuring process: the network in training, and its data."""
     global _steps_of
-    if network != "straightforward":
+    if network != "plain":
         keep_freed_memory()
     torch.set_num_threads(threads)
     quiet()
@@ -237,11 +244,7 @@ def prepare_steps(network: str, recipe: Recipe, data: Path, device: str, threads
     pairs, schedule = loaders(recipe, data, workers=0)
     torch.manual_seed(0)
     config = preset(str(recipe.model))
-    module = RestorationModule(recipe, config, pairs.names)
-    if network != "package":
-        twin = Straightforward(config)
-        twin.load_state_dict(module.network.state_dict())
-        module.network = twin
+    module = (RestorationModule if network == "package" else PlainModule)(recipe, config, pairs.names)
 
     def steps_of(block: int, steps: int) -> list[dict[str, float]]:
         pairs.recipe = recipe.model_copy(update={"seed": block})  # other samples in each block

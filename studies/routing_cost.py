@@ -24,7 +24,7 @@ from moceir.insight.figures import GROUP_COLOURS, page_style
 from moceir.models.cost import Route, network_cost
 from moceir.models.execution.stripes import stripe_rows
 from moceir.models.network import MoCEIR
-from moceir.models.routing import RoutingDecision, shifted_decisions
+from moceir.models.routing import RoutingDecision, RoutingRequest, shifted_decisions
 
 BENCHMARKS = ("cbsd68-s25", "rain100l")
 EFFORTS = (-1.0, -0.3, -0.1, -0.03, 0.0, 0.03, 0.1, 0.3, 1.0)
@@ -203,7 +203,7 @@ def expert_table(network: MoCEIR) -> list[str]:
         embedding = torch.rand(1, config.channels(3))
         ways = [torch.arange(e, e + config.top_k)[None] for e in range(config.experts - config.top_k + 1)]
         # In stripes a call overwrites its first map, so that later calls see other numbers; the time is the same.
-        calls = [partial(mixture, x.clone(), embedding, x, None, way) for way in ways]
+        calls = [partial(mixture, x.clone(), x, embedding, RoutingRequest(experts=way)) for way in ways]
         seconds = median_process_seconds(calls, TIMED_ROUNDS)
         for way, spent in zip(ways, seconds, strict=True):
             first = way[0].tolist()

@@ -31,6 +31,7 @@ from moceir.insight.learning import Amount, make_signatures
 from moceir.insight.signatures import SIGNATURES_FILE, fingerprint
 from moceir.insight.validation import held_out_files, single_tasks
 from moceir.machine.allocator import keep_freed_memory
+from moceir.models.execution import for_inference
 from moceir.weights import load, read_description, resolve
 
 FIGURE = Path("images") / "effort.png"
@@ -42,7 +43,7 @@ class Study:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
         self.folder = resolve(arguments.model)
-        self.network = load(arguments.model)
+        self.network = for_inference(load(arguments.model))
         self.description = read_description(self.folder)
 
     def signatures(self) -> list[str]:

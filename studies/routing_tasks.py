@@ -24,7 +24,7 @@ from moceir.insight.signatures import UNKNOWN, Signatures, confusion, confusion_
 from moceir.insight.validation import Sighting, degraded_centres
 from moceir.models.cost import Route
 from moceir.models.network import MoCEIR
-from moceir.models.routing import Router, RoutingDecision
+from moceir.models.routing import Router, RoutingDecision, RoutingRequest
 from moceir.restoration.reports import ExpertUsage, block_names
 
 PATCH_PX = 128
@@ -205,7 +205,7 @@ def _watch_routers(network: MoCEIR, image: Tensor) -> tuple[list[RoutingDecision
     """Restore an image; return the decisions and each router's inputs: mean feature ``(1, C, 1, 1)``, embedding."""
     told: list[tuple[Tensor, Tensor]] = []
 
-    def note(_module: object, inputs: tuple[Tensor, Tensor]) -> None:
+    def note(_module: object, inputs: tuple[Tensor, Tensor, RoutingRequest]) -> None:
         told.append((inputs[0].mean(dim=(2, 3), keepdim=True), inputs[1].clone()))
 
     watched = [router.register_forward_pre_hook(note) for router in network.routers()]
@@ -221,13 +221,12 @@ def _random_routes(network: MoCEIR, inputs: Sequence[list[tuple[Tensor, Tensor]]
     blocks: list[list[list[int]]] = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        for number, own in enumerate(network.routers()):
-            sizes = (own.from_features.in_features, own.from_frequency.in_features)
-            drawn = Router(*sizes, own.complexity.tolist(), own.top_k, bias_to_cheap=own.bias_to_cheap)
+        for number, (level, own) in enumerate(zip(network.config.routed_levels, network.routers(), strict=True)):
+            drawn = Router(network.config, level, own.complexity.tolist())
             features, embeddings = (
                 torch.cat(column) for column in zip(*(told[number] for told in inputs), strict=True)
             )
-            blocks.append(drawn(features, embeddings, None).experts.tolist())
+            blocks.append(drawn(features, embeddings, RoutingRequest()).experts.tolist())
     return [tuple(map(tuple, route)) for route in zip(*blocks, strict=True)]
 
 

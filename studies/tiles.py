@@ -26,6 +26,7 @@ from moceir.degradations import degrade
 from moceir.evaluation.profiling import describe_machine
 from moceir.evaluation.report import markdown_table
 from moceir.files import write_json
+from moceir.models.execution import for_inference
 from moceir.models.network import MoCEIR
 from moceir.restoration.tiling import restore_in_tiles
 from moceir.weights import load
@@ -85,7 +86,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    network = load(arguments.model).eval()
+    network = for_inference(load(arguments.model))
     clean = patchwork(arguments.photographs, *arguments.size)
     results = describe_machine("cpu") | {"model": arguments.model, "size": arguments.size, "seed": arguments.seed}
     rows: list[dict[str, Any]] = []

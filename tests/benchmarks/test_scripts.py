@@ -14,7 +14,7 @@ def test_training(tmp_path: Path) -> None:
     amount = ("--blocks", "1", "--steps", "2", "--samples", "4", "--workers", "0")
     content = run_script("benchmarks/training.py", tmp_path / "training.json", *size, *amount)
     step = content["step"]
-    assert list(step) == ["package", "straightforward", "straightforward, memory kept"]
+    assert list(step) == ["package", "plain", "plain, memory kept"]
     for network in step:
         assert step[network]["images_per_s_best"] >= step[network]["images_per_s"] > 0
         assert sum(step[network]["share"].values()) == pytest.approx(1)
@@ -33,7 +33,7 @@ def test_inference(tmp_path: Path) -> None:
     plot = tmp_path / "inference.png"
     options = ("--preset", "nano", "--size", "80x56", "--threads", "1", "--repeat", "1", "--plot", str(plot))
     rows = run_script("benchmarks/inference.py", tmp_path / "inference.json", *options)["rows"]
-    assert [row["network"] for row in rows] == ["package", "straightforward"]
+    assert [row["network"] for row in rows] == ["package", "plain"]
     for row in rows:
         assert (row["width"], row["height"], row["threads"]) == (80, 56, 1)
         assert row["gflops"] == pytest.approx(2 * row["gmacs"] / row["seconds"])

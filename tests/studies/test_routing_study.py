@@ -23,6 +23,7 @@ from support import write_photographs, write_picture
 
 from moceir.evaluation.pages import replace_part
 from moceir.insight.signatures import SIGNATURES_FILE
+from moceir.models.execution import for_inference
 from moceir.models.network import MoCEIR
 from moceir.weights import ModelFile, load, save
 
@@ -85,7 +86,7 @@ def test_costs_are_those_that_torch_counts(nano: MoCEIR, monkeypatch: pytest.Mon
     monkeypatch.setattr("routing_cost.TIMED_SIZE", 32)
     monkeypatch.setattr("routing_cost.TIMED_ROUNDS", 1)
     with torch.no_grad():
-        rows = cells(cost_tables(nano))
+        rows = cells(cost_tables(for_inference(nano)))
     assert [row[2] for row in rows[1:5]] == ["+0.000 %"] * 4
 
 

@@ -47,21 +47,22 @@ class RestorationModule(L.LightningModule):
         """Experts chosen for each picture of a task in the last validation, each ``(blocks, k)``."""
 
     @cached_property
-    def _training_view(self) -> MoCEIR:
+    def training_view(self) -> MoCEIR:
         """The network as it trains; made on the device that it trains on."""
         if self.recipe.compile:
             return compiled_for_training(self.network, sizes=len(self.recipe.stages))
         return for_training(self.network)
 
     @cached_property
-    def _inference_view(self) -> MoCEIR:
+    def inference_view(self) -> MoCEIR:
+        """The network as it validates."""
         return for_inference(self.network)
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         """Loss of one batch: L1, its spectrum, and the balance of the experts."""
         weights = self.recipe.loss
         noise = self._routing_noise(len(batch.clean), batch_idx)
-        restored, decisions = self._training_view.restore_with_routing(batch.degraded, noise=noise)
+        restored, decisions = self.training_view.restore_with_routing(batch.degraded, noise=noise)
         restored = restored.float()
         l1 = l1_loss(restored, batch.clean)
         fft = spectral_l1_loss(restored, batch.clean)
@@ -109,7 +110,7 @@ class RestorationModule(L.LightningModule):
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Collect the PSNR of each picture under its task, and the routes taken."""
-        restored, decisions = self._inference_view.restore_with_routing(batch.degraded)
+        restored, decisions = self.inference_view.restore_with_routing(batch.degraded)
         restored = restored.float().clamp(0, 1)
         scores = psnr_db(restored, batch.clean).clamp_max(60.0)
         chosen = torch.stack([decision.experts for decision in decisions])
