@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import json
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -46,6 +47,22 @@ def whole_file(path: Path) -> Generator[Path]:
                     part.unlink()
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write indented JSON, whole or not at all.
+
+    Args:
+        path: The file.
+        content: Dicts, lists, strings, numbers, booleans and None. Infinity and NaN are not JSON.
+
+    Raises:
+        OutputError: If the system refuses to write there.
+        ValueError: If a number is infinite or NaN; nothing is then written.
+    """
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def part_of(path: Path) -> Path:
