@@ -27,8 +27,6 @@ WRONG = (
     "degrade a.png -o out --replay x.jsonl --seed 1",
     "evaluate --clean x",
     "benchmark --size big",
-    "inspect a.png --effort lots",
-    "restore a.png",
     "train recipe.yaml --data x --max-time soon",
     "data check",
 )

@@ -13,8 +13,8 @@ from moceir.cli.options import Compiled, Device, Precision, parse_size
 
 
 @dataclass(frozen=True)
-class BenchmarkOptions:
-    """Options of ``moceir benchmark``, as ``benchmark_command`` explains them."""
+class BenchmarkArguments:
+    """What ``moceir benchmark`` was called with; see ``benchmark_command``."""
 
     models: list[str]
     presets: list[str]
@@ -55,7 +55,7 @@ def benchmark_command(
 
         moceir benchmark --preset small --preset base --size 224x224 --json cost.json
     """
-    options = BenchmarkOptions(
+    arguments = BenchmarkArguments(
         models=model or [],
         presets=preset or [],
         sizes=[parse_size(text) for text in size or ["256x256"]],
@@ -66,4 +66,4 @@ def benchmark_command(
         repeat=repeat,
         json_file=json_file,
     )
-    implementation("benchmark").run(options)
+    implementation("benchmark").run(arguments)

@@ -26,15 +26,15 @@ FORMAT_NAMES = {Format.tif: "tiff", Format.jpg: "jpeg"}
 
 
 @dataclass(frozen=True)
-class DegradeOptions:
-    """Options of ``moceir degrade``, as ``degrade_command`` explains them.
+class DegradeArguments:
+    """What ``moceir degrade`` was called with; see ``degrade_command``.
 
-    Either ``degradation`` or ``replay`` is given.
+    ``degradation`` is empty if ``replay`` is given.
     """
 
     inputs: list[Path]
     output: Path
-    degradation: str | None
+    degradation: str
     seed: int
     replay: Path | None
     depth: Path | None
@@ -84,17 +84,17 @@ def degrade_command(
         moceir degrade photographs/ -o again/ --replay worn/degradations.jsonl
     """
     if bool(kinds) == (replay is not None):
-        raise typer.BadParameter("give either --with, as --with noise:sigma=25, or --replay")
+        raise typer.BadParameter("give either --with (for example --with noise:sigma=25) or --replay")
     if replay is not None and seed is not None:
         raise typer.BadParameter("--replay repeats the seeds of its file; leave --seed out")
-    options = DegradeOptions(
+    arguments = DegradeArguments(
         inputs=inputs,
         output=output,
-        degradation="+".join(kinds) if kinds else None,
+        degradation="+".join(kinds or ()),
         seed=seed or 0,
         replay=replay,
         depth=depth,
         format=FORMAT_NAMES.get(file_format, file_format.value),
         existing=existing_policy(overwrite, skip_existing),
     )
-    implementation("degrade").run(options)
+    implementation("degrade").run(arguments)

@@ -25,8 +25,8 @@ class Protocol(StrEnum):
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
-    """Options of ``moceir evaluate``, as ``evaluate_command`` explains them."""
+class EvaluateArguments:
+    """What ``moceir evaluate`` was called with; see ``evaluate_command``."""
 
     model: str
     benchmarks: list[str]
@@ -105,7 +105,7 @@ def evaluate_command(
         require_extra("PIL", "evaluate")
         if sheet_file.suffix.lower() not in (".png", ".jpg", ".jpeg"):
             raise typer.BadParameter(f"'{sheet_file}' must end in .png or .jpg", param_hint="--sheet")
-    options = EvaluateOptions(
+    arguments = EvaluateArguments(
         model=model,
         benchmarks=benchmark or [],
         data=data,
@@ -124,19 +124,17 @@ def evaluate_command(
         device=device,
         precision=precision,
     )
-    _check_usage(options)
-    implementation("evaluate").run(options)
+    _check_usage(arguments)
+    implementation("evaluate").run(arguments)
 
 
-def _check_usage(options: EvaluateOptions) -> None:
+def _check_usage(arguments: EvaluateArguments) -> None:
     """Check that the options name test sets in exactly one way.
 
     Raises:
         typer.BadParameter: If they do not.
     """
-    if [bool(options.benchmarks), options.pairs is not None, options.clean is not None].count(True) != 1:
+    if [bool(arguments.benchmarks), arguments.pairs is not None, arguments.clean is not None].count(True) != 1:
         raise typer.BadParameter("give exactly one of --benchmark, --pairs and --clean")
-    if options.clean is not None and not options.degradations:
-        raise typer.BadParameter("--clean needs --degrade, as --degrade noise:sigma=25")
-    if options.benchmarks and options.data is None:
-        raise typer.BadParameter("--benchmark needs --data, the folder that holds the test sets")
+    if arguments.clean is not None and not arguments.degradations:
+        raise typer.BadParameter("--clean needs --degrade, for example --degrade noise:sigma=25")

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from moceir.cli.loading import implementation
-from moceir.cli.options import Device, EffortOption, ForceExpert, Model, RouteOption, parse_effort, parse_experts
-
-if TYPE_CHECKING:
-    from moceir.restoration.restorer import Effort, Experts
+from moceir.cli.options import Device, EffortOption, Forced, ForceExpert, Model, RouteOption
 
 
 @dataclass(frozen=True)
-class InspectOptions:
-    """Options of ``moceir inspect``, as ``inspect_command`` explains them."""
+class InspectArguments:
+    """What ``moceir inspect`` was called with; see ``inspect_command``."""
 
     inputs: list[Path]
     model: str
     device: str
-    effort: Effort
-    experts: Experts
+    effort: str
+    experts: str | None
+    force_expert: Forced | None
     json_file: Path | None
     figure: Path | None
 
@@ -53,13 +51,14 @@ def inspect_command(
 
         moceir inspect testset/ --json routes.json --figure routes.svg
     """
-    options = InspectOptions(
+    arguments = InspectArguments(
         inputs=inputs,
         model=model,
         device=device,
-        effort=parse_effort(effort),
-        experts=parse_experts(experts, force_expert),
+        effort=effort,
+        experts=experts,
+        force_expert=force_expert,
         json_file=json_file,
         figure=figure,
     )
-    implementation("inspect").run(options)
+    implementation("inspect").run(arguments)

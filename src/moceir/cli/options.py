@@ -157,7 +157,7 @@ def parse_duration(text: str) -> float:
         sum(int(value or 0) * unit for value, unit in zip(parts.groups(), (3600, 60, 1), strict=True)) if parts else 0
     )
     if seconds <= 0:
-        raise typer.BadParameter(f"'{text}' is no duration; write it as 90s, 45m or 1h30m")
+        raise typer.BadParameter(f"'{text}' is not a duration; write it as 90s, 45m or 1h30m")
     return float(seconds)
 
 
@@ -170,5 +170,5 @@ def parse_size(text: str) -> tuple[int, int]:
     sides = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text.strip().lower())
     width, height = (int(sides[1]), int(sides[2])) if sides else (0, 0)
     if not width or not height:
-        raise typer.BadParameter(f"'{text}' is no size; write it as WIDTHxHEIGHT in pixels, as 640x480")
+        raise typer.BadParameter(f"'{text}' is not a size; write it as WIDTHxHEIGHT in pixels, for example 640x480")
     return width, height

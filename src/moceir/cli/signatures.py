@@ -13,8 +13,8 @@ from moceir.cli.options import Device, Model
 
 
 @dataclass(frozen=True)
-class SignaturesOptions:
-    """Options of ``moceir signatures``, as ``signatures_command`` explains them."""
+class SignaturesArguments:
+    """What ``moceir signatures`` was called with; see ``signatures_command``."""
 
     photographs: Path
     model: str
@@ -44,7 +44,7 @@ def signatures_command(
 
         moceir signatures photographs/ --model runs/tiny/best
     """
-    options = SignaturesOptions(
+    arguments = SignaturesArguments(
         photographs=photographs,
         model=model,
         pictures=pictures,
@@ -53,4 +53,4 @@ def signatures_command(
         seed=seed,
         device=device,
     )
-    implementation("signatures").run(options)
+    implementation("signatures").run(arguments)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import typer
 
 from moceir.batch.planning import check_reports
-from moceir.cli.benchmark import BenchmarkOptions
+from moceir.cli.benchmark import BenchmarkArguments
 from moceir.evaluation.profiling import Profile, Subject, describe_machine, profile
 from moceir.evaluation.report import markdown_table
 from moceir.files import write_json
@@ -16,31 +16,31 @@ from moceir.machine.allocator import keep_freed_memory
 COLUMNS = ("model", "size", "parameters", "route", "GMACs", "FFT Gops", "seconds", "peak MiB")
 
 
-def run(options: BenchmarkOptions) -> None:
+def run(arguments: BenchmarkArguments) -> None:
     """Measure each network at each size, and print a row per route as soon as it is measured."""
-    check_reports(options.json_file)
+    check_reports(arguments.json_file)
     keep_freed_memory()
-    subjects = [*map(Subject, options.models), *(Subject(name, untrained=True) for name in options.presets)]
+    subjects = [*map(Subject, arguments.models), *(Subject(name, untrained=True) for name in arguments.presets)]
     done: list[Profile] = []
     for subject in subjects or [Subject("tiny")]:
-        for width, height in options.sizes:
+        for width, height in arguments.sizes:
             for result in profile(
                 subject,
                 width,
                 height,
-                options.device,
-                options.precision,
-                threads=options.threads,
-                repeat=options.repeat,
-                compiled=options.compiled,
+                arguments.device,
+                arguments.precision,
+                threads=arguments.threads,
+                repeat=arguments.repeat,
+                compiled=arguments.compiled,
             ):
                 for line in markdown_table(COLUMNS, [_cells(result)])[2 if done else 0 :]:
                     typer.echo(line)
                 done.append(result)
-    if options.json_file:
-        machine = describe_machine(options.device, options.threads, options.precision)
-        settings = {"compiled": options.compiled, "repeat": options.repeat}
-        write_json(options.json_file, {**machine, **settings, "rows": [asdict(result) for result in done]})
+    if arguments.json_file:
+        machine = describe_machine(arguments.device, arguments.threads, arguments.precision)
+        settings = {"compiled": arguments.compiled, "repeat": arguments.repeat}
+        write_json(arguments.json_file, {**machine, **settings, "rows": [asdict(result) for result in done]})
 
 
 def _cells(result: Profile) -> list[str]:

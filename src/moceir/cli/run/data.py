@@ -67,7 +67,7 @@ def pack(folder: Path, output: Path, *, overwrite: bool) -> None:
         OutputError: If the pack exists already and may not be replaced.
     """
     if output.suffix.lower() != PACK_SUFFIX:
-        raise typer.BadParameter(f"{output} does not end in {PACK_SUFFIX}, by which packs are known", param_hint="-o")
+        raise typer.BadParameter(f"{output} does not end in {PACK_SUFFIX}, the suffix of packs", param_hint="-o")
     if output.exists() and not overwrite:
         raise OutputError(f"{output} exists already; add --overwrite or choose another output")
     pictures = {path.relative_to(folder).as_posix(): path for path in picture_files(folder)}

@@ -9,7 +9,7 @@ import typer
 
 from moceir import image_io
 from moceir.batch.planning import Job, Naming, plan
-from moceir.cli.degrade import DegradeOptions
+from moceir.cli.degrade import DegradeArguments
 from moceir.cli.run.jobs import Stages, run_jobs
 from moceir.data import degraded
 from moceir.data.degraded import Description
@@ -18,7 +18,7 @@ from moceir.errors import DataError
 from moceir.image_io import Picture
 
 
-def run(options: DegradeOptions) -> None:
+def run(arguments: DegradeArguments) -> None:
     """Degrade each picture, and write one description for each into the output folder.
 
     Raises:
@@ -27,9 +27,9 @@ def run(options: DegradeOptions) -> None:
         OutputError: If two outputs have the same name.
         typer.Exit: With code 1 if a picture failed.
     """
-    describe = _describer(options)
-    jobs, problems = plan(options.inputs, Naming(options.output, options.format, single_file=False))
-    listing = options.output / degraded.DESCRIPTIONS
+    describe = _describer(arguments)
+    jobs, problems = plan(arguments.inputs, Naming(arguments.output, arguments.format, single_file=False))
+    listing = arguments.output / degraded.DESCRIPTIONS
     described = degraded.read_descriptions(listing) if listing.exists() else {}
 
     def read(job: Job) -> Picture:
@@ -37,10 +37,10 @@ def run(options: DegradeOptions) -> None:
         return image_io.read(job.source)
 
     def work(job: Job, clean: Picture) -> tuple[Picture, Description]:
-        description = describe(job.target.relative_to(options.output).as_posix())
+        description = describe(job.target.relative_to(arguments.output).as_posix())
         depth_map = None
-        if options.depth and description.depth_map:
-            depth_map = degraded.read_depth(options.depth, description.name, clean.rgb.shape[:2])
+        if arguments.depth and description.depth_map:
+            depth_map = degraded.read_depth(arguments.depth, description.name, clean.rgb.shape[:2])
         return degraded.degrade_picture(clean, description, depth_map), description
 
     def write(job: Job, done: tuple[Picture, Description]) -> str:
@@ -50,27 +50,28 @@ def run(options: DegradeOptions) -> None:
         return f"{picture.rgb.shape[1]}x{picture.rgb.shape[0]}, {description.degradation}"
 
     try:
-        run_jobs(jobs, problems, Stages("degraded", read, work, write, str), options.existing)
+        run_jobs(jobs, problems, Stages("degraded", read, work, write, str), arguments.existing)
     finally:
         # After an interruption too: pictures are of little use without their descriptions.
         if described:
             degraded.write_descriptions(listing, described.values())
 
 
-def _describer(options: DegradeOptions) -> Callable[[str], Description]:
+def _describer(arguments: DegradeArguments) -> Callable[[str], Description]:
     """Return the function that gives the description for a file name: drawn anew, or as recorded."""
-    if options.replay:
-        return partial(_recorded, degraded.read_descriptions(options.replay), options)
-    spec = parse(options.degradation or "")
-    if options.depth and "haze" not in spec.names:
+    if arguments.replay:
+        return partial(_recorded, degraded.read_descriptions(arguments.replay), arguments)
+    spec = parse(arguments.degradation)
+    if arguments.depth and "haze" not in spec.names:
         raise typer.BadParameter(f"--depth is for haze, and there is none in {spec}")
-    return partial(degraded.draw_description, spec, options.seed, depth_map=options.depth is not None)
+    return partial(degraded.draw_description, spec, arguments.seed, depth_map=arguments.depth is not None)
 
 
-def _recorded(recorded: dict[str, Description], options: DegradeOptions, file: str) -> Description:
+def _recorded(recorded: dict[str, Description], arguments: DegradeArguments, file: str) -> Description:
     known = recorded.get(degraded.name_of(file))
     if known is None:
-        raise DataError(f"{options.replay} has no line for {degraded.name_of(file)}; add one or leave the picture out")
-    if known.depth_map and options.depth is None:
+        name = degraded.name_of(file)
+        raise DataError(f"{arguments.replay} has no line for {name}; add one or leave the picture out")
+    if known.depth_map and arguments.depth is None:
         raise DataError(f"{known.file} was made with a depth map; give the folder of depth maps with --depth")
     return known.model_copy(update={"file": file})

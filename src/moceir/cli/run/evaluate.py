@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from moceir.batch.planning import check_reports
-from moceir.cli.evaluate import EvaluateOptions
+from moceir.cli.evaluate import EvaluateArguments
 from moceir.cli.run.terminal import echo, progress_bar
 from moceir.data.metrics import load_lpips
 from moceir.errors import MoceirError
@@ -21,21 +19,22 @@ from moceir.restoration import Restorer
 Measured = list[tuple[TestSet, Evaluation]]
 
 
-def run(options: EvaluateOptions) -> None:
+def run(arguments: EvaluateArguments) -> None:
     """Measure a model on test sets, print the means and write the reports.
 
     Raises:
+        typer.BadParameter: If benchmarks are named without the folder that holds them.
         MoceirError: If there is only one test set and it cannot be measured.
         typer.Exit: With code 1 if one of several test sets cannot be measured.
     """
-    check_reports(options.json_file, options.csv_file, options.markdown_file, options.sheet_file)
-    test_sets, problems = _find_sets(options)
+    check_reports(arguments.json_file, arguments.csv_file, arguments.markdown_file, arguments.sheet_file)
+    test_sets, problems = _find_sets(arguments)
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(options.model, options.device, precision=options.precision)
-    measured, broken = _measure(restorer, test_sets, options)
+    restorer = Restorer.from_pretrained(arguments.model, arguments.device, precision=arguments.precision)
+    measured, broken = _measure(restorer, test_sets, arguments)
     problems += broken
     if measured:
-        _write_reports(restorer, measured, options)
+        _write_reports(restorer, measured, arguments)
     elif len(problems) == 1:
         raise problems[0]
     for problem in problems:
@@ -44,39 +43,41 @@ def run(options: EvaluateOptions) -> None:
         raise typer.Exit(1)
 
 
-def _find_sets(options: EvaluateOptions) -> tuple[list[TestSet], list[MoceirError]]:
+def _find_sets(arguments: EvaluateArguments) -> tuple[list[TestSet], list[MoceirError]]:
     """Return the test sets that are there, and an error for each of the others."""
-    if options.pairs is not None:
-        return [paired_set(*options.pairs)], []
-    if options.clean is not None:
-        return [synthetic_set(options.clean, text) for text in options.degradations], []
+    if arguments.pairs is not None:
+        return [paired_set(*arguments.pairs)], []
+    if arguments.clean is not None:
+        return [synthetic_set(arguments.clean, text) for text in arguments.degradations], []
+    if arguments.data is None:
+        raise typer.BadParameter("--benchmark needs --data, the folder that holds the test sets")
     found: list[TestSet] = []
     problems: list[MoceirError] = []
-    for name in expand(options.benchmarks):
+    for name in expand(arguments.benchmarks):
         try:
-            found.append(benchmark_set(name, options.data or Path()))
+            found.append(benchmark_set(name, arguments.data))
         except MoceirError as error:
             problems.append(type(error)(f"{name}: {error}"))
     return found, problems
 
 
 def _measure(
-    restorer: Restorer, test_sets: list[TestSet], options: EvaluateOptions
+    restorer: Restorer, test_sets: list[TestSet], arguments: EvaluateArguments
 ) -> tuple[Measured, list[MoceirError]]:
     """Evaluate one set after the other and print the means; return an error for each set that is broken."""
-    lpips = load_lpips(restorer.device) if options.lpips else None
+    lpips = load_lpips(restorer.device) if arguments.lpips else None
     measured: Measured = []
     problems: list[MoceirError] = []
     for test_set in test_sets:
         try:
-            with progress_bar(test_set.name, len(test_set.files[: options.limit])) as advance:
+            with progress_bar(test_set.name, len(test_set.files[: arguments.limit])) as advance:
                 result = evaluate(
                     restorer,
-                    options.model,
+                    arguments.model,
                     test_set,
-                    protocol=options.protocol,
-                    seed=options.seed,
-                    limit=options.limit,
+                    protocol=arguments.protocol,
+                    seed=arguments.seed,
+                    limit=arguments.limit,
                     lpips=lpips,
                     on_score=lambda _, advance=advance: advance(),
                 )
@@ -100,14 +101,14 @@ def _print(result: Evaluation) -> None:
     typer.echo(f"{result.mean('gmacs'):.2f} GMACs and {result.mean('seconds'):.2f} s per picture on {result.device}")
 
 
-def _write_reports(restorer: Restorer, measured: Measured, options: EvaluateOptions) -> None:
+def _write_reports(restorer: Restorer, measured: Measured, arguments: EvaluateArguments) -> None:
     results = [result for _, result in measured]
-    if options.json_file:
-        write_json(options.json_file, to_json(results))
-    for path, to_text in ((options.csv_file, to_csv), (options.markdown_file, to_markdown)):
+    if arguments.json_file:
+        write_json(arguments.json_file, to_json(results))
+    for path, to_text in ((arguments.csv_file, to_csv), (arguments.markdown_file, to_markdown)):
         if path:
             with whole_file(path) as part:
                 part.write_text(to_text(results), encoding="utf-8")
-    if options.sheet_file:
-        with whole_file(options.sheet_file) as part:
-            worst_sheet(restorer, measured, options.worst).save(part)
+    if arguments.sheet_file:
+        with whole_file(arguments.sheet_file) as part:
+            worst_sheet(restorer, measured, arguments.worst).save(part)

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from moceir import image_io
 from moceir.batch.planning import check_reports
-from moceir.cli.inspect import InspectOptions
+from moceir.cli.inspect import InspectArguments
+from moceir.cli.options import parse_effort, parse_experts
 from moceir.cli.run.terminal import echo, progress_bar
 from moceir.errors import ImageError, MoceirError, WeightsError, named
 from moceir.files import write_json
@@ -35,19 +36,22 @@ BAR_CELLS = 4
 SHOWN_TASKS = 3
 
 
-def run(options: InspectOptions) -> None:
+def run(arguments: InspectArguments) -> None:
     """Print the routes of one picture as a table, or those of several as lines with a table of their groups.
 
     Raises:
+        typer.BadParameter: If the effort or the experts cannot be read.
         typer.Exit: With code 1 if an input cannot be read.
     """
-    if options.figure:
-        check_figure(options.figure)
-    check_reports(options.json_file, options.figure)
-    found, problems = _find(options.inputs)
+    experts = parse_experts(arguments.experts, arguments.force_expert)
+    effort = parse_effort(arguments.effort)
+    if arguments.figure:
+        check_figure(arguments.figure)
+    check_reports(arguments.json_file, arguments.figure)
+    found, problems = _find(arguments.inputs)
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(options.model, options.device, options.experts, effort=options.effort)
-    signatures = _signatures(options.model)
+    restorer = Restorer.from_pretrained(arguments.model, arguments.device, experts, effort=effort)
+    signatures = _signatures(arguments.model)
     console = Console(highlight=False)
     single = len(found) == 1
     done: list[PictureInsight] = []
@@ -57,16 +61,24 @@ def run(options: InspectOptions) -> None:
             echo(_line(insight))
             continue
         _show_picture(console, insight)
-        if options.figure:
-            save_figure(draw_picture(insight, picture.rgb, seen.restored), options.figure)
+        if arguments.figure:
+            save_figure(draw_picture(insight, picture.rgb, seen.restored), arguments.figure)
     for problem in problems:
         echo(f"failed: {problem}", err=True)
     if len(done) > 1:
         _show_usage(console, done)
-        if options.figure:
-            save_figure(draw_groups(done), options.figure)
-    if options.json_file and done:
-        write_json(options.json_file, _content(options, done, signatures))
+        if arguments.figure:
+            save_figure(draw_groups(done), arguments.figure)
+    if arguments.json_file and done:
+        content = {
+            "model": arguments.model,
+            "effort": arguments.effort,
+            "experts": experts,
+            "confusion": signatures.confusion if signatures else None,
+            "usage": usage_by_group(done).to_json(),
+            "pictures": [insight.to_json() for insight in done],
+        }
+        write_json(arguments.json_file, content)
     if problems:
         raise typer.Exit(1)
 
@@ -105,20 +117,6 @@ def _inspect_all(
             else:
                 yield inspected
             advance()
-
-
-def _content(
-    options: InspectOptions, done: Sequence[PictureInsight], signatures: Signatures | None
-) -> dict[str, object]:
-    """Return the content of the JSON file."""
-    return {
-        "model": options.model,
-        "effort": str(options.effort),
-        "experts": options.experts,
-        "confusion": signatures.confusion if signatures else None,
-        "usage": usage_by_group(done).to_json(),
-        "pictures": [insight.to_json() for insight in done],
-    }
 
 
 def _line(insight: PictureInsight) -> str:
