@@ -45,9 +45,11 @@ def benchmark_command(
 ) -> None:
     """Measure the cost of a picture on the cheapest, the dearest and the chosen route.
 
-    Measures model tiny at 256x256 by default. GMACs count convolutions and matrix products; the experts' FFTs are
-    listed separately. Peak memory is counted on top of the loaded model. A network with random weights chooses other
-    experts than a trained one, so the row of its chosen route says little about a trained model.
+    Measures model tiny at 256x256 by default. GMACs count convolutions and
+    matrix products; the experts' FFTs are listed separately. Peak memory is
+    counted on top of the loaded model. A network with random weights chooses
+    other experts than a trained one, so the row of its chosen route says little
+    about a trained model.
 
     Examples:
 

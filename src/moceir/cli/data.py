@@ -29,7 +29,8 @@ def check_command(
 ) -> None:
     """Check that data sets are complete: counts, partners by name, readable files, equal sizes in each pair.
 
-    The exit code is 0 if every set that was found or asked for is complete, and 1 otherwise.
+    The exit code is 0 if every set that was found or asked for is complete, and
+    1 otherwise.
 
     Examples:
 
@@ -48,8 +49,8 @@ def pack_command(
 ) -> None:
     """Decode the pictures of a folder into one file, which training reads without decoding.
 
-    Training accepts the pack wherever it accepts a folder, including the root folder of the published sets. A pack
-    needs three bytes per pixel.
+    Training accepts the pack wherever it accepts a folder, including the root
+    folder of the published sets. A pack needs three bytes per pixel.
 
     Examples:
 

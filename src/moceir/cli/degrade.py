@@ -72,8 +72,10 @@ def degrade_command(
 ) -> None:
     """Degrade clean pictures: noise, poisson_gaussian, rain, snow, haze, blur, low_light, resize, jpeg, or composites.
 
-    The degradation of a picture depends only on the seed and on the picture's name in the output folder. The file
-    degradations.jsonl in that folder describes each picture on one line; --replay makes the same pictures from it.
+    The degradation of a picture depends only on the seed and on the picture's
+    name in the output folder. The file degradations.jsonl in that folder
+    describes each picture on one line; --replay makes the same pictures from
+    it.
 
     Examples:
 

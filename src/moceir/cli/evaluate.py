@@ -88,7 +88,8 @@ def evaluate_command(
 ) -> None:
     """Measure a model: mean PSNR and SSIM before and after, by default with the published protocol.
 
-    A test set that is missing or broken is reported and the others go on. The exit code is 0 only if all were measured.
+    A test set that is missing or broken is reported and the others go on. The
+    exit code is 0 only if all were measured.
 
     Examples:
 

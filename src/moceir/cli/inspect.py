@@ -41,9 +41,11 @@ def inspect_command(
 ) -> None:
     """Show which experts work on pictures, their rank, reach and cost, and the likely degradation.
 
-    Several pictures are grouped by sub-folder, or by the degradation that 'moceir degrade' recorded for them. No
-    restored picture is written. The likely degradation is the one with the nearest signature ('moceir signatures').
-    A picture that is near none, or between several, counts as unknown, and so do most with several degradations.
+    Several pictures are grouped by sub-folder, or by the degradation that
+    'moceir degrade' recorded for them. No restored picture is written. The
+    likely degradation is the one with the nearest signature ('moceir
+    signatures'). A picture that is near none, or between several, counts as
+    unknown, and so do most with several degradations.
 
     Examples:
 

@@ -36,9 +36,10 @@ def signatures_command(
 ) -> None:
     """Learn the signatures of a model's tasks, which 'moceir inspect' guesses from, and write them beside its weights.
 
-    Learns from the training pictures and measures on the validation pictures, divided as in the model's training. The
-    table shows how unseen pictures of each task (rows) are classified (columns). Composites are never learnt; their
-    rows show how pictures with several degradations are classified.
+    Learns from the training pictures and measures on the validation pictures,
+    divided as in the model's training. The table shows how unseen pictures of
+    each task (rows) are classified (columns). Composites are never learnt;
+    their rows show how pictures with several degradations are classified.
 
     Example:
 
