@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,14 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError), whole_file(tmp_path / "a.txt"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    goal = tmp_path / "new" / "a.json"
+    content = {"a": [1, 2.5, None, True], "b": {"ü": "text"}}
+    write_json(goal, content)
+    assert json.loads(goal.read_text(encoding="utf-8")) == content
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(goal, {"psnr_db": math.inf})
+    assert json.loads(goal.read_text(encoding="utf-8")) == content
+    assert list(goal.parent.iterdir()) == [goal]

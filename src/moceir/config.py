@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from typing import Any, ClassVar, Literal, Self, get_args
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from moceir.errors import ConfigError, did_you_mean
+
+Value = TypeVar("Value")
 
 
 class StrictModel(BaseModel):
@@ -106,6 +110,23 @@ class ModelConfig(StrictModel):
         return tuple(2 ** (e + 2) for e in range(self.experts))
 
 
+def look_up(name: str, table: Mapping[str, Value], kind: str) -> Value:
+    """Return the entry of a table that has a name.
+
+    Args:
+        name: Name that a user gave.
+        table: Entries by name.
+        kind: Word for one entry in the error, for example ``preset``.
+
+    Raises:
+        ConfigError: If the table has no such name. The message lists the names, with the closest one at the end.
+    """
+    if name in table:
+        return table[name]
+    known = f"there is no {kind} '{name}'; the {kind}s are {', '.join(table)}"
+    raise ConfigError("; ".join(filter(None, (known, did_you_mean(name, table)))))
+
+
 def describe_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
     """Say in one line what is wrong, and which valid key comes closest to a misspelt one."""
     problems = error.errors(include_url=False)
@@ -116,8 +137,7 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
     key, siblings = _place(model, first["loc"])
     more = f" (and {len(telling) - 1} more)" if len(telling) > 1 else ""
     if first["type"] == "extra_forbidden":
-        guess = get_close_matches(str(first["loc"][-1]), siblings, n=1)
-        hint = f"did you mean '{guess[0]}'?" if guess else f"valid keys here: {', '.join(siblings)}"
+        hint = did_you_mean(str(first["loc"][-1]), siblings) or f"valid keys here: {', '.join(siblings)}"
         return f"unknown key '{key}'; {hint}{more}"
     if first["type"] == "missing":
         return f"key '{key}' is missing{more}"

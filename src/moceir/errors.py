@@ -4,6 +4,8 @@ Each message says what was given, what was expected and what to do about it, in 
 as it is, without a traceback.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib.util import find_spec
 
 
@@ -42,6 +44,16 @@ class MissingExtraError(MoceirError):
 def named(source: object, error: MoceirError) -> str:
     """What a line says of a file that failed, with its name once."""
     return str(error) if f" {source} " in f" {error} " else f"{source}: {error}"
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Ask about the known name that is closest to one that is not known.
+
+    Returns:
+        ``did you mean 'noise'?``, or an empty string if no name is close.
+    """
+    close = get_close_matches(given, list(known), n=1)
+    return f"did you mean '{close[0]}'?" if close else ""
 
 
 def require_extra(module: str, extra: str) -> None:

@@ -50,13 +50,19 @@ def whole_file(path: Path) -> Generator[Path]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write a value as indented JSON, whole or not at all.
+    """Write indented JSON, whole or not at all.
+
+    Args:
+        path: The file.
+        content: Dicts, lists, strings, numbers, booleans and None. Infinity and NaN are not JSON.
 
     Raises:
-        OutputError: If the file cannot be written.
+        OutputError: If the system refuses to write there.
+        ValueError: If a number is infinite or NaN; nothing is then written.
     """
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     with whole_file(path) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
 
 
 def part_of(path: Path) -> Path:

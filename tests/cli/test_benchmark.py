@@ -50,7 +50,7 @@ def test_every_route_is_measured(tmp_path: Path) -> None:
 
 
 def test_models_presets_and_sizes_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moceir.evaluation.profiling._peak_mib", lambda *_: None)
+    monkeypatch.setattr("moceir.evaluation.profiling.cpu_peak_bytes", lambda *_: None)
     sizes = ("--size", "9x8", "--size", "8x16")
     result = run("benchmark", "--model", "tiny", "--preset", "nano", *sizes, "--repeat", "1", "--device", "cpu")
     assert result.exit_code == 0, result.output

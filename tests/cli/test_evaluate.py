@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,13 +157,28 @@ def test_a_broken_set_does_not_stop_the_others(identity: Path, test_sets: Path, 
 def test_lpips_is_one_more_column(
     identity: Path, test_sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moceir.data.metrics.load_lpips", lambda device: lambda restored, clean: 0.25)
+    class MeanDifference(torch.nn.Module):
+        """Stands for AlexNet, with its calling convention: pictures (1, 3, H, W) in [-1, 1]."""
+
+        def forward(self, restored: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+            return (restored - clean).abs().mean()
+
+    package = SimpleNamespace(LPIPS=lambda net, verbose: MeanDifference())
+    monkeypatch.setitem(sys.modules, "lpips", package)
     out, table = tmp_path / "result.json", tmp_path / "table.md"
     files = ("--json", out, "--markdown", table)
     result = run("evaluate", "-m", identity, "--data", test_sets, "--benchmark", "rain100l", "--lpips", *files)
     assert result.exit_code == 0
-    assert "LPIPS 0.2500" in result.stdout
-    assert [row["lpips"] for row in json.loads(out.read_text())["rows"]] == [0.25] * 3
+    sets = test_sets / "rain100l"
+    expected = [
+        2 * np.abs(rainy.rgb / 255 - clean.rgb / 255)[4:36, 2:50].mean()
+        for rainy, clean in (
+            (image_io.read(sets / f"rainy/rain-{n:03}.png"), image_io.read(sets / f"gt/norain-{n:03}.png"))
+            for n in range(3)
+        )
+    ]
+    assert [row["lpips"] for row in json.loads(out.read_text())["rows"]] == pytest.approx(expected, abs=1e-3)
+    assert f"LPIPS {np.mean(expected):.3f}" in result.stdout
     assert "| LPIPS |" in table.read_text()
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moceir.cli.loading import implementation
 from moceir.cli.options import Device, Model, Precision
-from moceir.errors import MoceirError, require_extra
+from moceir.errors import require_extra
 
 if TYPE_CHECKING:
-    from moceir.evaluation import Evaluation, TestSet
-    from moceir.restoration import Restorer
+    from moceir import evaluation
 
 
 class Protocol(StrEnum):
@@ -25,11 +24,36 @@ class Protocol(StrEnum):
     uncropped = "uncropped"
 
 
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """What ``moceir evaluate`` was called with; see ``evaluate_command``."""
+
+    model: str
+    benchmarks: list[str]
+    data: Path | None
+    pairs: tuple[Path, Path] | None
+    clean: Path | None
+    degradations: list[str]
+    protocol: evaluation.Protocol
+    limit: int | None
+    seed: int
+    lpips: bool
+    json_file: Path | None
+    csv_file: Path | None
+    markdown_file: Path | None
+    sheet_file: Path | None
+    worst: int
+    device: str
+    precision: str
+
+
 def evaluate_command(
     model: Model = "tiny",
     benchmark: Annotated[
         list[str] | None,
-        typer.Option(help="A benchmark, as rain100l, or a group: aio3, aio5, cdd11, all. Repeatable; needs --data."),
+        typer.Option(
+            help="A benchmark such as rain100l, or a group: aio3, aio5, cdd11 or all. Repeatable; needs --data."
+        ),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder that holds the test sets.")] = None,
     pairs: Annotated[
@@ -37,31 +61,35 @@ def evaluate_command(
     ] = None,
     clean: Annotated[Path | None, typer.Option(help="Folder of clean pictures; needs --degrade.")] = None,
     degrade: Annotated[
-        list[str] | None, typer.Option(help="Degradation, as noise:sigma=25 or low_light+haze. Repeatable.")
+        list[str] | None, typer.Option(help="Degradation such as noise:sigma=25 or low_light+haze. Repeatable.")
     ] = None,
-    protocol: Annotated[Protocol, typer.Option(help="Crop to multiples of 16, or not.")] = Protocol.published,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take the first pictures only.")] = None,
+    protocol: Annotated[
+        Protocol, typer.Option(help="published crops pictures to multiples of 16.")
+    ] = Protocol.published,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first pictures of each set.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of synthetic degradations.")] = 0,
     with_lpips: Annotated[
         bool, typer.Option("--lpips", help="Measure LPIPS too; needs the packages lpips and torchvision.")
     ] = False,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the results there, with a row per picture.")
+        Path | None, typer.Option("--json", help="Write the results to this file, with a row per picture.")
     ] = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a row per picture there.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a row per picture to this file.")] = None,
     markdown_file: Annotated[
-        Path | None, typer.Option("--markdown", help="Write a table beside the published results there.")
+        Path | None, typer.Option("--markdown", help="Write a table with the published results to this file.")
     ] = None,
     sheet_file: Annotated[
-        Path | None, typer.Option("--sheet", help="Draw the worst pictures there: input, restored, clean (.png, .jpg).")
+        Path | None,
+        typer.Option("--sheet", help="Draw the worst pictures (input, restored, clean) to this file, .png or .jpg."),
     ] = None,
-    worst: Annotated[int, typer.Option(min=1, help="How many pictures of each test set the sheet shows.")] = 4,
+    worst: Annotated[int, typer.Option(min=1, help="Number of pictures of each test set on the sheet.")] = 4,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Measure a model: mean PSNR and SSIM before and after, by the published protocol unless told otherwise.
+    """Measure a model: mean PSNR and SSIM before and after, by default with the published protocol.
 
-    A test set that is missing or broken is reported and the others go on; the exit code is 0 only if all were measured.
+    A test set that is missing or broken is reported and the others go on. The
+    exit code is 0 only if all were measured.
 
     Examples:
 
@@ -78,120 +106,36 @@ def evaluate_command(
         require_extra("PIL", "evaluate")
         if sheet_file.suffix.lower() not in (".png", ".jpg", ".jpeg"):
             raise typer.BadParameter(f"'{sheet_file}' must end in .png or .jpg", param_hint="--sheet")
-
-    from moceir.batch.planning import check_reports  # noqa: PLC0415
-    from moceir.data.metrics import load_lpips  # noqa: PLC0415
-    from moceir.evaluation import evaluate  # noqa: PLC0415
-    from moceir.machine.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
-    from moceir.restoration import Restorer  # noqa: PLC0415
-
-    check_reports(json_file, csv_file, markdown_file, sheet_file)
-    test_sets, problems = _choose_sets(benchmark, data, pairs, clean, degrade)
-    keep_freed_memory()
-    restorer = Restorer.from_pretrained(model, device, precision=precision)
-    judge = partial(
-        evaluate,
-        restorer,
-        model,
+    arguments = EvaluateArguments(
+        model=model,
+        benchmarks=benchmark or [],
+        data=data,
+        pairs=pairs,
+        clean=clean,
+        degradations=degrade or [],
         protocol=protocol.value,
-        seed=seed,
         limit=limit,
-        lpips=load_lpips(restorer.device) if with_lpips else None,
+        seed=seed,
+        lpips=with_lpips,
+        json_file=json_file,
+        csv_file=csv_file,
+        markdown_file=markdown_file,
+        sheet_file=sheet_file,
+        worst=worst,
+        device=device,
+        precision=precision,
     )
-    done, broken = _judge_all(test_sets, judge, limit)
-    problems += broken
-    if not done and len(problems) == 1:
-        raise problems[0]
-    if done:
-        _write_reports([result for _, result in done], json_file, csv_file, markdown_file)
-    if done and sheet_file:
-        _write_sheet(sheet_file, restorer, done, worst)
-    for problem in problems:
-        typer.echo(f"failed: {problem}", err=True)
-    if problems:
-        raise typer.Exit(1)
+    _check_usage(arguments)
+    implementation("evaluate").run(arguments)
 
 
-def _choose_sets(
-    benchmarks: list[str] | None,
-    data: Path | None,
-    pairs: tuple[Path, Path] | None,
-    clean: Path | None,
-    degrade: list[str] | None,
-) -> tuple[list[TestSet], list[MoceirError]]:
-    """The test sets that are there, and what is wrong with each of the others."""
-    from moceir.evaluation import benchmark_set, expand, paired_set, synthetic_set  # noqa: PLC0415 - keeps --help fast
+def _check_usage(arguments: EvaluateArguments) -> None:
+    """Check that the options name test sets in exactly one way.
 
-    if [bool(benchmarks), pairs is not None, clean is not None].count(True) != 1:
+    Raises:
+        typer.BadParameter: If they do not.
+    """
+    if [bool(arguments.benchmarks), arguments.pairs is not None, arguments.clean is not None].count(True) != 1:
         raise typer.BadParameter("give exactly one of --benchmark, --pairs and --clean")
-    if pairs is not None:
-        return [paired_set(*pairs)], []
-    if clean is not None:
-        if not degrade:
-            raise typer.BadParameter("--clean needs --degrade, as --degrade noise:sigma=25")
-        return [synthetic_set(clean, text) for text in degrade], []
-    if data is None:
-        raise typer.BadParameter("--benchmark needs --data, the folder that holds the test sets")
-    found: list[TestSet] = []
-    problems: list[MoceirError] = []
-    for name in expand(benchmarks or []):
-        try:
-            found.append(benchmark_set(name, data))
-        except MoceirError as error:
-            problems.append(type(error)(f"{name}: {error}"))
-    return found, problems
-
-
-def _judge_all(
-    test_sets: list[TestSet], judge: Callable[..., Evaluation], limit: int | None
-) -> tuple[list[tuple[TestSet, Evaluation]], list[MoceirError]]:
-    """Evaluate one set after the other, with a bar for people and lines for files."""
-    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
-    from rich.progress import Progress  # noqa: PLC0415
-
-    console = Console(stderr=True)
-    done: list[tuple[TestSet, Evaluation]] = []
-    problems: list[MoceirError] = []
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        for test_set in test_sets:
-            bar = progress.add_task(test_set.name, total=len(test_set.files[:limit]))
-            try:
-                result = judge(test_set, on_score=lambda _, bar=bar: progress.advance(bar))
-            except MoceirError as error:
-                problems.append(type(error)(f"{test_set.name}: {error}"))
-                continue
-            _print_result(result)
-            done.append((test_set, result))
-    return done, problems
-
-
-def _print_result(result: Evaluation) -> None:
-    typer.echo(
-        f"{result.benchmark}: {len(result.scores)} pictures, {result.protocol} protocol, seed {result.seed}, "
-        f"model {result.model}"
-    )
-    typer.echo(f"PSNR {result.mean('input_psnr_db'):.2f} -> {result.mean('psnr_db'):.2f} dB")
-    typer.echo(f"SSIM {result.mean('input_ssim'):.4f} -> {result.mean('ssim'):.4f}")
-    if "lpips" in result.measures():
-        typer.echo(f"LPIPS {result.mean('lpips'):.4f}")
-    typer.echo(f"{result.mean('gmacs'):.2f} GMACs and {result.mean('seconds'):.2f} s per picture on {result.device}")
-
-
-def _write_reports(
-    results: list[Evaluation], json_file: Path | None, csv_file: Path | None, markdown_file: Path | None
-) -> None:
-    from moceir.evaluation.report import to_csv, to_json, to_markdown  # noqa: PLC0415 - keeps --help fast
-    from moceir.files import whole_file  # noqa: PLC0415
-
-    for path, to_text in ((json_file, to_json), (csv_file, to_csv), (markdown_file, to_markdown)):
-        if path:
-            with whole_file(path) as part:
-                part.write_text(to_text(results), encoding="utf-8")
-
-
-def _write_sheet(path: Path, restorer: Restorer, done: list[tuple[TestSet, Evaluation]], worst: int) -> None:
-    from moceir.evaluation.sheet import worst_sheet  # noqa: PLC0415 - keeps --help fast
-    from moceir.files import whole_file  # noqa: PLC0415
-
-    with whole_file(path) as part:
-        worst_sheet(restorer, done, worst).save(part)
+    if arguments.clean is not None and not arguments.degradations:
+        raise typer.BadParameter("--clean needs --degrade, for example --degrade noise:sigma=25")

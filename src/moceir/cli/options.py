@@ -1,10 +1,10 @@
-"""Options that several commands share."""
+"""Options that several commands share, and readers for their texts."""
 
 from __future__ import annotations
 
 import math
 import re
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,12 +12,13 @@ import typer
 if TYPE_CHECKING:
     from moceir.restoration.restorer import Effort, Experts
 
-ROUTES = "Which experts work"
+OUTPUT, ROUTES = "What is written", "Which experts work"
+"""Panels of the help."""
 
 Model = Annotated[
     str,
     typer.Option(
-        "--model", "-m", metavar="MODEL", help="A bundled model's name, a model folder, or a published .ckpt file."
+        "--model", "-m", metavar="MODEL", help="Name of a bundled model, a model folder, or a published .ckpt file."
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]
@@ -26,7 +27,7 @@ Precision = Annotated[
     typer.Option(
         "--precision",
         metavar="PRECISION",
-        help="auto, float32, bfloat16 or float16 arithmetic; auto is bfloat16 on GPUs made for it, else float32.",
+        help="auto, float32, bfloat16 or float16. auto is bfloat16 on GPUs that support it, and float32 elsewhere.",
     ),
 ]
 
@@ -35,13 +36,34 @@ Compiled = Annotated[
     typer.Option(
         "--compile",
         metavar="",
-        help="For GPUs and many pictures of one size: let torch.compile make the network faster, which takes minutes.",
+        help="Speed up the network with torch.compile. Takes minutes; for GPUs and many pictures of one size.",
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", metavar="", help="Replace outputs that exist already.", rich_help_panel=OUTPUT),
+]
+SkipExisting = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing",
+        metavar="",
+        help="Keep outputs that exist already. Use this to go on with an interrupted run.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 
 
+class Existing(Enum):
+    """What to do with outputs that exist already."""
+
+    REFUSE = auto()
+    SKIP = auto()
+    REPLACE = auto()
+
+
 class Forced(StrEnum):
-    """Ends of the scale of experts."""
+    """The two ends of the range of experts."""
 
     cheapest = "cheapest"
     dearest = "dearest"
@@ -52,7 +74,7 @@ EffortOption = Annotated[
     typer.Option(
         "--effort",
         metavar="low|auto|high|NUMBER",
-        help="Shift the routers' choice towards cheap (low, below 0) or dear experts (high, above 0).",
+        help="Shift the routers' choice to cheap experts (low, or below 0) or expensive ones (high, or above 0).",
         rich_help_panel=ROUTES,
     ),
 ]
@@ -61,7 +83,7 @@ RouteOption = Annotated[
     typer.Option(
         "--experts",
         metavar="0,2,...",
-        help="Fix the expert of each decoder block, deep first.",
+        help="Fix the expert of each decoder block, deepest block first.",
         rich_help_panel=ROUTES,
     ),
 ]
@@ -70,17 +92,28 @@ ForceExpert = Annotated[
     typer.Option(
         "--force-expert",
         metavar="cheapest|dearest",
-        help="Fix the cheapest or the dearest expert in all blocks.",
+        help="Use the cheapest or the most expensive expert in every block.",
         rich_help_panel=ROUTES,
     ),
 ]
+
+
+def existing_policy(overwrite: bool, skip_existing: bool) -> Existing:
+    """Read what to do with existing outputs from ``--overwrite`` and ``--skip-existing``.
+
+    Raises:
+        typer.BadParameter: If both are given.
+    """
+    if overwrite and skip_existing:
+        raise typer.BadParameter("give --overwrite or --skip-existing, not both")
+    return Existing.REPLACE if overwrite else Existing.SKIP if skip_existing else Existing.REFUSE
 
 
 def parse_effort(text: str) -> Effort:
     """Read ``low``, ``auto``, ``high`` or a number.
 
     Raises:
-        typer.BadParameter: If the text is neither.
+        typer.BadParameter: If the text is something else.
     """
     if text in ("low", "auto", "high"):
         return text
@@ -94,10 +127,10 @@ def parse_effort(text: str) -> Effort:
 
 
 def parse_experts(experts: str | None, force: Forced | None) -> Experts:
-    """Read who is to work on pictures from ``--experts`` and ``--force-expert``.
+    """Read which experts to use from ``--experts`` and ``--force-expert``.
 
     Raises:
-        typer.BadParameter: If both are given, or the first is no list of numbers.
+        typer.BadParameter: If both are given, or the first is not a list of numbers.
     """
     if experts is None:
         return force.value if force else "auto"
@@ -111,34 +144,31 @@ def parse_experts(experts: str | None, force: Forced | None) -> Experts:
 
 
 def parse_duration(text: str) -> float:
-    """Read ``90s``, ``45m``, ``1h30m`` or a plain number of seconds.
-
-    Args:
-        text: The duration.
+    """Read ``90s``, ``45m``, ``1h30m`` or a number of seconds.
 
     Returns:
         Seconds, above zero.
 
     Raises:
-        typer.BadParameter: If the text is no duration.
+        typer.BadParameter: If the text is not a duration.
     """
     parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
     seconds = (
         sum(int(value or 0) * unit for value, unit in zip(parts.groups(), (3600, 60, 1), strict=True)) if parts else 0
     )
     if seconds <= 0:
-        raise typer.BadParameter(f"'{text}' is no duration; write it as 90s, 45m or 1h30m")
+        raise typer.BadParameter(f"'{text}' is not a duration; write it as 90s, 45m or 1h30m")
     return float(seconds)
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Read ``WIDTHxHEIGHT`` in pixels, as ``640x480``.
+    """Read ``WIDTHxHEIGHT`` in pixels, for example ``640x480``.
 
     Raises:
-        typer.BadParameter: If the text is no size of at least one pixel.
+        typer.BadParameter: If the text is not a size of at least one pixel.
     """
     sides = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text.strip().lower())
     width, height = (int(sides[1]), int(sides[2])) if sides else (0, 0)
     if not width or not height:
-        raise typer.BadParameter(f"'{text}' is no size; write it as WIDTHxHEIGHT in pixels, as 640x480")
+        raise typer.BadParameter(f"'{text}' is not a size; write it as WIDTHxHEIGHT in pixels, for example 640x480")
     return width, height

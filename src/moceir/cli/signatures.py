@@ -1,57 +1,57 @@
-"""``moceir signatures``: learn what degradations look like to a model, and measure how well it tells them apart."""
+"""``moceir signatures``: learn how degradations look to a model, and measure how well it tells them apart."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from moceir.cli.loading import implementation
 from moceir.cli.options import Device, Model
 
 
+@dataclass(frozen=True)
+class SignaturesArguments:
+    """What ``moceir signatures`` was called with; see ``signatures_command``."""
+
+    photographs: Path
+    model: str
+    pictures: int
+    held_out: int
+    patch_px: int
+    seed: int
+    device: str
+
+
 def signatures_command(
-    photographs: Annotated[Path, typer.Argument(help="Folder (or pack) of the clean pictures it was trained on.")],
+    photographs: Annotated[Path, typer.Argument(help="Folder or pack of the clean pictures the model was trained on.")],
     model: Model = "tiny",
     pictures: Annotated[int, typer.Option(min=2, help="Training pictures per task to learn from.")] = 100,
     held_out: Annotated[int, typer.Option(min=1, help="Validation pictures per task to measure on, at most.")] = 100,
-    patch_px: Annotated[int, typer.Option(min=8, help="Side of the pictures' centres that are used.")] = 128,
+    patch_px: Annotated[int, typer.Option(min=8, help="Side in pixels of the centre crop of each picture.")] = 128,
     seed: Annotated[int, typer.Option(help="Seed of the degradations.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Learn the signatures of a model's tasks, for the guesses of 'moceir inspect', and write them beside its weights.
+    """Learn the signatures of a model's tasks, which 'moceir inspect' guesses from, and write them beside its weights.
 
-    They are learnt from the training pictures and measured on the validation pictures, told apart as in the model's
-    training. The table shows what unseen pictures of each task (rows) are taken for (columns). Composites are never
-    learnt; their rows show what becomes of pictures with several degradations.
+    Learns from the training pictures and measures on the validation pictures,
+    divided as in the model's training. The table shows how unseen pictures of
+    each task (rows) are classified (columns). Composites are never learnt;
+    their rows show how pictures with several degradations are classified.
 
     Example:
 
         moceir signatures photographs/ --model runs/tiny/best
     """
-    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
-    from rich.progress import Progress  # noqa: PLC0415
-
-    from moceir.evaluation.report import markdown_table  # noqa: PLC0415
-    from moceir.insight.learning import Amount, make_signatures  # noqa: PLC0415
-    from moceir.insight.signatures import SIGNATURES_FILE, UNKNOWN, confusion_rows  # noqa: PLC0415
-    from moceir.machine.allocator import keep_freed_memory  # noqa: PLC0415
-    from moceir.weights import resolve  # noqa: PLC0415
-
-    keep_freed_memory()
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task("learning")
-        learnt, *_ = make_signatures(
-            model,
-            photographs,
-            Amount(pictures, held_out, patch_px, seed),
-            device,
-            lambda done, total: progress.update(bar, completed=done, total=total),
-        )
-    target = resolve(model) / SIGNATURES_FILE
-    learnt.save(target)
-    rows = confusion_rows(learnt.confusion, learnt.tasks)
-    for line in markdown_table(("", "right", *learnt.tasks, UNKNOWN), rows):
-        typer.echo(line)
-    typer.echo(f"learnt from {learnt.fitted_on} pictures per task; written to {target}")
+    arguments = SignaturesArguments(
+        photographs=photographs,
+        model=model,
+        pictures=pictures,
+        held_out=held_out,
+        patch_px=patch_px,
+        seed=seed,
+        device=device,
+    )
+    implementation("signatures").run(arguments)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from moceir.cli.loading import implementation
 from moceir.cli.options import Device, parse_duration
 from moceir.errors import require_extra
 
@@ -54,13 +55,9 @@ def train_command(
         moceir restore photo.jpg -o restored.jpg --model runs/tiny/best
     """
     require_extra("lightning", "train")
-    from lightning.pytorch.utilities import rank_zero_only  # noqa: PLC0415 - keeps --help fast
-
-    from moceir.machine.allocator import keep_freed_memory  # noqa: PLC0415
-    from moceir.recipe import load_recipe  # noqa: PLC0415
-    from moceir.training.run import TrainOptions, train  # noqa: PLC0415
-
-    options = TrainOptions(
+    implementation("train").run(
+        recipe,
+        overrides or (),
         data=data,
         output=output or Path("runs") / recipe.stem,
         resume=resume,
@@ -71,7 +68,3 @@ def train_command(
         nodes=nodes,
         workers=workers,
     )
-    keep_freed_memory()
-    best = train(load_recipe(recipe, overrides or ()), options)
-    # The other processes run this command too.
-    rank_zero_only(typer.echo)(f"the best model is in {best}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from moceir.config import look_up
 from moceir.data.pairs import Rule, pair_files
 from moceir.data.photographs import is_folder, picture_files
 from moceir.degradations import CDD11
-from moceir.errors import ConfigError, DataError
+from moceir.errors import DataError
 
 Part = Literal["train", "test"]
 
@@ -194,7 +194,7 @@ def find_data_set(name: str) -> DataSet:
     Raises:
         ConfigError: If there is none of that name.
     """
-    return _look_up(name, DATA_SETS, "data set")
+    return look_up(name, DATA_SETS, "data set")
 
 
 def find_benchmark(name: str) -> DataSet:
@@ -203,15 +203,7 @@ def find_benchmark(name: str) -> DataSet:
     Raises:
         ConfigError: If there is none of that name.
     """
-    return _look_up(name, BENCHMARKS, "benchmark")
-
-
-def _look_up(name: str, table: dict[str, DataSet], what: str) -> DataSet:
-    if name not in table:
-        guess = get_close_matches(name, table, n=1)
-        hint = f"; did you mean '{guess[0]}'?" if guess else ""
-        raise ConfigError(f"there is no {what} '{name}'; the {what}s are {', '.join(table)}{hint}")
-    return table[name]
+    return look_up(name, BENCHMARKS, "benchmark")
 
 
 def locate(dataset: DataSet, root: Path) -> Place | None:

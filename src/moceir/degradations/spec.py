@@ -1,7 +1,6 @@
 """From what a person writes, `"low_light+rain:angle_deg=20,strength=0.6"`, to degraded pictures."""
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from moceir.degradations.base import Degradation, check_depth
 from moceir.degradations.composite import CDD11, SINGLE, Composite, Real, apply_each, flatten
-from moceir.errors import ConfigError
+from moceir.errors import ConfigError, did_you_mean
 
 DEGRADATIONS: dict[str, type[Degradation]] = SINGLE | {"real": Real}
 """What `DegradationSpec` can draw, by name."""
@@ -206,6 +205,4 @@ def _unknown(name: str, valid: Iterable[str]) -> ConfigError:
 def _suggest(given: str, valid: Iterable[str]) -> str:
     """Say which names are valid, the most similar one first."""
     options = list(valid)
-    close = difflib.get_close_matches(given, options, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}choose from {', '.join(options)}"
+    return f"{did_you_mean(given, options)} choose from {', '.join(options)}".lstrip()

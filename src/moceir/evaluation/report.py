@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from moceir.evaluation.published import REFERENCE, PublishedTable, Score, tables_for
 from moceir.evaluation.scoring import Evaluation
@@ -23,11 +23,10 @@ _TITLES = {
 }
 
 
-def to_json(results: Sequence[Evaluation]) -> str:
-    """One evaluation as it is; several as a list under the key ``benchmarks``."""
+def to_json(results: Sequence[Evaluation]) -> dict[str, Any]:
+    """Return the content of a JSON file: one evaluation as it is, several as a list under the key ``benchmarks``."""
     rows = [result.to_json() for result in results]
-    content = rows[0] if len(rows) == 1 else {"benchmarks": rows}
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+    return rows[0] if len(rows) == 1 else {"benchmarks": rows}
 
 
 def to_csv(results: Iterable[Evaluation]) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
-from moceir.config import ModelConfig
-from moceir.errors import ConfigError
+from moceir.config import ModelConfig, look_up
 
 PRESETS: dict[str, ModelConfig] = {
     "nano": ModelConfig(
@@ -25,9 +22,4 @@ def preset(name: str) -> ModelConfig:
     Raises:
         ConfigError: If there is no such preset.
     """
-    if name not in PRESETS:
-        guess = get_close_matches(name, PRESETS, n=1)
-        hint = f"; did you mean '{guess[0]}'?" if guess else ""
-        msg = f"there is no preset '{name}'; the presets are {', '.join(PRESETS)}{hint}"
-        raise ConfigError(msg)
-    return PRESETS[name]
+    return look_up(name, PRESETS, "preset")

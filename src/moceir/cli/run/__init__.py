@@ -1,0 +1,1 @@
+"""The work of each command, loaded by name when the command is called."""
