@@ -1,4 +1,4 @@
-"""Which experts a picture, a task or a folder uses, what that costs, and what the pictures seem to suffer from."""
+"""Insight into routes: the experts that a picture or a folder uses, their cost, and the likely degradation."""
 
 from moceir.insight.observing import Observation, observe
 from moceir.insight.signatures import Guess, Signatures, load_signatures

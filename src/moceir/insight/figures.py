@@ -1,8 +1,8 @@
-"""Figures of routes: one picture, or what groups of pictures have in common.
+"""Figures of routes, for one picture or for groups of pictures.
 
-They have no background and grey letters, so that they can be read on light and dark pages, and colours that
-colour-blind readers can tell apart: cividis for what is ordered (experts, probabilities), those of Okabe and Ito with a
-different mark each for groups.
+Text is grey and the background is transparent, so that figures can be read on light and dark pages. The colours can be
+told apart by colour-blind readers: ordered quantities (experts, probabilities) use cividis; groups use the palette of
+Okabe and Ito, with a different marker each.
 """
 
 from __future__ import annotations
@@ -31,18 +31,22 @@ INK = "#7a7a7a"
 """A grey with a contrast above 4 to white and to black."""
 GROUP_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 GROUP_MARKS = ("o", "s", "^", "D", "v", "P", "X")
-"""Of another number than the colours, so that their pairs repeat late."""
+"""Markers. Their number differs from that of the colours, so that a pair of both repeats late."""
 MOST_GROUPS = 12
-"""Groups beyond so many, the smallest, are left out of the panels and said to be."""
+"""Largest number of groups in a figure. The smallest groups beyond it are left out, and the title says so."""
 LEVELS = 255
+"""Difference between black and white in 8-bit levels."""
 
 
 def check_figure(path: Path) -> None:
-    """Refuse early what could not be drawn.
+    """Check that a figure can be drawn and saved, before anything is measured.
+
+    Args:
+        path: File to write later.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
-        OutputError: If the suffix is neither of the two.
+        OutputError: If the suffix is not one of ``SUFFIXES``.
     """
     require_extra("matplotlib", "inspect")
     if path.suffix.lower() not in SUFFIXES:
@@ -50,28 +54,32 @@ def check_figure(path: Path) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all; the format follows the suffix.
+    """Write a figure, completely or not at all.
+
+    Args:
+        figure: Figure to write.
+        path: File to write. Its suffix selects the format.
 
     Raises:
-        OutputError: If it cannot be written.
+        OutputError: If the file cannot be written.
     """
     with whole_file(path) as part:
         figure.savefig(part, transparent=True, dpi=120)
 
 
 def draw_picture(insight: PictureInsight, given: NDArray[Any], restored: NDArray[Any]) -> Figure:
-    """The picture, the restored one, their difference, and the experts' probabilities by block.
+    """Draw the picture, the restored picture, their difference, and the probabilities of the experts by block.
 
     Args:
-        insight: What the network saw.
-        given: ``(H, W, 3)`` uint8 or uint16.
-        restored: Likewise.
+        insight: Route and guess for the picture.
+        given: Picture, ``(H, W, 3)`` of uint8 or uint16.
+        restored: Restored picture, same shape and type.
     """
     with page_style():
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, needed for figures alone
+        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra that only figures need
 
         blocks = len(insight.routing.blocks)
-        high = min(max(11 * insight.height / insight.width / 3, 1.4), 8)  # room for the scale beside panoramas
+        high = min(max(11 * insight.height / insight.width / 3, 1.4), 8)  # panoramas need room for the colour bar
         figure = Figure(figsize=(11, high + 1.2 + 0.55 * blocks), layout="constrained")
         grid = figure.add_gridspec(2, 3, height_ratios=(high, 0.9 + 0.55 * blocks))
         top = np.iinfo(given.dtype).max
@@ -92,13 +100,13 @@ def draw_picture(insight: PictureInsight, given: NDArray[Any], restored: NDArray
 
 
 def draw_groups(pictures: Sequence[PictureInsight]) -> Figure:
-    """Usage of the experts by block for each group, a map of all pictures' gate vectors, and the costs.
+    """Draw the usage of the experts by group and block, a map of the gate vectors of all pictures, and the costs.
 
     Args:
-        pictures: At least two, seen through one network.
+        pictures: At least two pictures, restored by the same network.
     """
     with page_style():
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, needed for figures alone
+        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra that only figures need
 
         usage = usage_by_group(pictures)
         sizes = {group: sum(picture.group == group for picture in pictures) for group in usage.counts}
@@ -106,7 +114,7 @@ def draw_groups(pictures: Sequence[PictureInsight]) -> Figure:
         columns = min(4, len(shown))
         rows = math.ceil(len(shown) / columns)
         figure = Figure(figsize=(11, 2.1 * rows + 4.6), layout="constrained")
-        parts: Any = figure.subfigures(  # typed as one part, whatever their number
+        parts: Any = figure.subfigures(  # matplotlib types the result as one part, whatever the number
             2, 1, height_ratios=(2.1 * rows + 0.6, 4.0)
         )
         upper, lower = parts
@@ -131,11 +139,11 @@ def draw_groups(pictures: Sequence[PictureInsight]) -> Figure:
 
 
 def page_style() -> AbstractContextManager[None]:
-    """Grey letters on no background."""
-    from matplotlib import rc_context  # noqa: PLC0415 - an extra, needed for figures alone
+    """Return a context in which figures have grey text and a transparent background."""
+    from matplotlib import rc_context  # noqa: PLC0415 - an extra that only figures need
 
     inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
-    settings: Any = {  # keys are literals to the stubs
+    settings: Any = {  # the stubs type the keys as literals
         **dict.fromkeys(inked, INK),
         "font.size": 9,
         "axes.titlesize": 10,
@@ -155,9 +163,8 @@ def _bare(axes: Axes, title: str) -> None:
 def _draw_route(axes: Axes, insight: PictureInsight) -> None:
     routing = insight.routing
     routing.plot(axes)
-    axes.set_title(
-        f"who worked: {routing.gmacs:.2f} GMACs ({routing.cheapest_gmacs:.2f} to {routing.dearest_gmacs:.2f} possible)"
-    )
+    possible = f"{routing.cheapest_gmacs:.2f} to {routing.dearest_gmacs:.2f} possible"
+    axes.set_title(f"experts taken: {routing.gmacs:.2f} GMACs ({possible})")
 
 
 def _draw_guess(axes: Axes, insight: PictureInsight) -> None:
@@ -175,7 +182,7 @@ def _draw_guess(axes: Axes, insight: PictureInsight) -> None:
 
 
 def _expert_colours(experts: int) -> list[Any]:
-    from matplotlib import colormaps  # noqa: PLC0415 - an extra, needed for figures alone
+    from matplotlib import colormaps  # noqa: PLC0415 - an extra that only figures need
 
     return [colormaps["cividis"](0.1 + 0.9 * expert / (experts - 1)) for expert in range(experts)]
 
@@ -212,7 +219,7 @@ def _draw_map(axes: Axes, pictures: Sequence[PictureInsight], shown: Sequence[st
 
 
 def _draw_costs(axes: Axes, pictures: Sequence[PictureInsight], shown: Sequence[str]) -> None:
-    """Where each picture's cost lies between its cheapest and dearest route: comparable across sizes."""
+    """Draw each cost as a position between the cheapest and the dearest route, so that sizes can be compared."""
     positions = [[100 * p.routing.cost_position for p in pictures if p.group == group] for group in shown]
     means = [float(np.mean(values)) for values in positions]
     axes.barh(range(len(shown)), means, color=GROUP_COLOURS[0], height=0.6)
@@ -224,4 +231,4 @@ def _draw_costs(axes: Axes, pictures: Sequence[PictureInsight], shown: Sequence[
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("cost, % of the way from the cheapest to the dearest route")
-    axes.set_title("cost, mean and single; right: kMACs per pixel")
+    axes.set_title("cost, mean and single pictures; right: kMACs per pixel")

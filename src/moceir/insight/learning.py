@@ -1,4 +1,4 @@
-"""From a model folder and its photographs to signatures that were measured on pictures the model has never seen."""
+"""Learning of signatures from training pictures, and measuring of them on pictures that the model has never seen."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from moceir.restoration import Restorer
 from moceir.weights import read_description, resolve
 
 COMPOSITES = tuple(name for name, text in CDD11.items() if len(parse(text).names) > 1)
-"""Pictures with several degradations, of which nothing is learnt."""
+"""Composite degradations. Signatures are measured on them, but not learnt from them."""
 
 
 @dataclass(frozen=True)
 class Amount:
-    """How much to learn from and measure on.
+    """Number and size of the pictures to learn from and to measure on.
 
     Attributes:
-        pictures: Training pictures per task.
-        held_out: Validation pictures per task, at most.
-        patch_px: Side of the pictures' centres.
+        pictures: Largest number of training pictures per task.
+        held_out: Largest number of validation pictures per task.
+        patch_px: Side of the central crop of each picture, in pixels.
         seed: Seed of the degradations.
     """
 
@@ -43,21 +43,21 @@ def make_signatures(
     """Learn a model's signatures on training pictures and measure them on validation pictures.
 
     Args:
-        model: A model folder or bundled name.
-        photographs: Folder or pack of clean pictures, divided as in the model's training.
-        amount: How many.
-        device: As for `Restorer`.
-        on_picture: Called after each picture with how many are done and how many there are.
+        model: Model folder or name of a bundled model.
+        photographs: Folder or pack of clean pictures. It is split as in the training of the model.
+        amount: Number and size of the pictures.
+        device: Device, as for ``Restorer``.
+        on_picture: Called after each picture with the number of pictures done and the total.
 
     Returns:
         The signatures with their confusion table, the training pictures they were learnt from, and the validation
-        pictures it was measured on.
+        pictures they were measured on.
 
     Raises:
-        ConfigError: If the model was trained without setting pictures aside, or the device is not there.
+        ConfigError: If the training of the model held out no pictures, or the device is not available.
         DataError: If there are too few pictures.
         ImageError: If a picture cannot be read.
-        WeightsError: If the model is missing or damaged, or no folder.
+        WeightsError: If the model is missing, damaged or not a folder.
     """
     folder = resolve(model)
     weights = fingerprint(folder)

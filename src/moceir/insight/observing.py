@@ -1,4 +1,4 @@
-"""Restoring a picture while watching what passes through the network."""
+"""Restoration of a picture that also records what its degradation looks like to the network."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from moceir.restoration.reports import RoutingReport
 
 @dataclass(frozen=True)
 class Observation:
-    """What a restoration gave and what it shows of the degradation.
+    """A restored picture with its route and the features that describe its degradation.
 
     Attributes:
-        restored: Of the kind, shape and range of the picture.
-        routing: Which experts worked on it.
-        features: ``(D,)`` float32: what the routers are told of the picture (the frequency embedding), what they answer
-            (the scores of all experts in all blocks), and what the network changed (`change_statistics`).
+        restored: Restored picture, with the type, shape and range of the picture.
+        routing: Experts that worked on the picture.
+        features: ``(D,)`` float32. The scores of all experts in all blocks, the frequency embedding that the routers
+            see, and the statistics of the change (see ``change_statistics``), in this order.
     """
 
     restored: NDArray[Any]
@@ -31,14 +31,14 @@ class Observation:
 
 
 def observe(restorer: Restorer, image: NDArray[Any]) -> Observation:
-    """Restore a picture and note what signatures are made of.
+    """Restore a picture and record the features that signatures are based on.
 
     Args:
-        restorer: What restores.
+        restorer: Restores the picture.
         image: ``(H, W, 3)`` RGB array of uint8, uint16 or floats in [0, 1].
 
     Raises:
-        ImageError: If it is no such picture, or does not fit into memory.
+        ImageError: If the array is not such a picture, or does not fit into memory.
     """
     embeddings: list[Tensor] = []
 
@@ -50,21 +50,21 @@ def observe(restorer: Restorer, image: NDArray[Any]) -> Observation:
         restored, routing = restorer.restore(image, return_routing=True)
     finally:
         watched.remove()
-    # In tiles there is one embedding for each.
+    # A picture that is restored in tiles has one embedding per tile.
     embedding = torch.cat(embeddings).mean(dim=0)
     changed = change_statistics(_scaled(restored) - _scaled(image))
     return Observation(restored, routing, torch.cat([torch.tensor(routing.gate_vector), embedding, changed]))
 
 
 def change_statistics(change: Tensor) -> Tensor:
-    """Describe the difference of two pictures: is it bright or dark, strong or weak, coarse or fine, lopsided?
+    """Compute statistics that tell brightness, strength, coarseness and asymmetry of a change.
 
     Args:
-        change: ``(3, H, W)`` restored less given, in [-1, 1].
+        change: Restored picture minus given picture, ``(3, H, W)`` in [-1, 1].
 
     Returns:
-        ``(15,)``: of each channel the mean, the logarithms of the standard deviations of the values and of their
-        vertical and horizontal steps, and the skewness, within 5.
+        ``(15,)``: five statistics of three channels each. These are the mean; the logarithms of the standard deviations
+        of the values, of their vertical steps and of their horizontal steps; and the skewness, clipped to [-5, 5].
     """
     mean = change.mean(dim=(1, 2))
     down, across = change.diff(dim=1), change.diff(dim=2)
@@ -75,14 +75,14 @@ def change_statistics(change: Tensor) -> Tensor:
 
 
 def _spread(values: Tensor) -> Tensor:
-    """Standard deviation of each channel; at least that of rounding to 8 bits in a corner of the picture."""
+    """Compute the standard deviation of each channel, at least that of rounding to 8 bits in a corner of a picture."""
     if not values.numel():  # the steps of a picture that is one pixel wide
         return values.new_full((len(values),), 1e-4)
     return values.flatten(1).std(dim=1, correction=0).clamp_min(1e-4)
 
 
 def _scaled(image: NDArray[Any]) -> Tensor:
-    """``(3, H, W)`` float32 in [0, 1]."""
+    """Convert a picture to ``(3, H, W)`` float32 in [0, 1]."""
     top = float(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 1.0
     values = cast("NDArray[np.float32]", np.ascontiguousarray(image, dtype=np.float32) / np.float32(top))
     return torch.from_numpy(values).permute(2, 0, 1)

@@ -1,8 +1,9 @@
-"""What a degradation looks like to a network: signatures, the guess that is made from them, and how often it is right.
+"""Signatures: what each degradation looks like to a network, and how often a guess from them is right.
 
-Each task has a centre in the space of an observation's features; distances are measured in units of the scatter around
-the centres, which all tasks share (linear discriminant analysis, Fisher 1936, with a shrunk covariance). Signatures
-belong to one set of weights and lie beside them, with the confusion table that was measured on unseen pictures.
+Each task has a centre in the space of the features of an observation. Distances are measured in units of the scatter
+around the centres, which all tasks share (linear discriminant analysis, Fisher 1936, with a shrunk covariance).
+Signatures belong to one set of weights and are stored beside them, together with the confusion table that was measured
+on unseen pictures.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ from moceir.weights import WEIGHTS_FILE, resolve
 SIGNATURES_FILE = "signatures.json"
 UNKNOWN = "unknown"
 SHRINKAGE = 0.05
-"""How much of the scatter is taken to be equal in all directions; a few hundred pictures do not tell it in full."""
+"""Share of the scatter that is assumed equal in all directions, since a few hundred pictures do not determine it."""
 FARTHEST_SHARE = 0.99
-"""A picture farther from all centres than this share of those that made them is unknown."""
+"""A picture is unknown if it is farther from all centres than this share of the pictures they were learnt from."""
 LEAST_PROBABILITY = 0.5
-"""So is one where no task is likelier than all others together."""
+"""A picture is also unknown if no task is more likely than all others together."""
 
 
 @dataclass(frozen=True)
 class Guess:
-    """What a picture seems to suffer from.
+    """The likely degradation of a picture.
 
     Attributes:
-        task: The likeliest task, or ``unknown``.
-        probabilities: Of each task by its distance, were there no others; likeliest first.
-        distance: To the nearest centre, in standard deviations.
-        precision: How many of the unseen pictures that got this guess really had that task; None for ``unknown``.
+        task: The most likely task, or ``unknown``.
+        probabilities: Probability of each task, assuming that there are no other tasks; most likely first.
+        distance: Distance to the nearest centre, in standard deviations.
+        precision: Share of the unseen pictures with this guess that really had the task; None for ``unknown``.
     """
 
     task: str
@@ -51,7 +52,7 @@ class Guess:
     precision: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """The same names with what JSON can hold."""
+        """Return the fields as a dict that can be written as JSON."""
         return asdict(self)
 
 
@@ -59,36 +60,36 @@ class Signatures(StrictModel):
     """The centres of all tasks for one set of weights."""
 
     weights: str
-    """Fingerprint of the weights that they belong to."""
+    """Fingerprint of the weights that the signatures belong to."""
     tasks: tuple[str, ...]
     """Names of the tasks."""
     means: tuple[float, ...]
-    """Of each feature over all pictures."""
+    """Mean of each feature over all pictures."""
     scales: tuple[float, ...]
     """Standard deviation of each feature."""
     projection: tuple[tuple[float, ...], ...]
-    """Standardised features (rows) to the space of the centres (columns)."""
+    """Matrix that maps standardised features (rows) to the space of the centres (columns)."""
     centres: tuple[tuple[float, ...], ...]
-    """Of each task."""
+    """Centre of each task."""
     farthest: float
     """Largest distance to the nearest centre that still counts as known."""
     patch_px: int
-    """Side of the pictures that they were made of and measured on."""
+    """Side of the pictures that the signatures were learnt from and measured on, in pixels."""
     seed: int
     """Seed of the degradations."""
     fitted_on: int
-    """Training pictures per task that they were made of."""
+    """Number of training pictures per task."""
     confusion: dict[str, dict[str, int]] = Field(default_factory=dict[str, dict[str, int]])
-    """What was really done to unseen pictures (outer), and how often that was taken for what (inner)."""
+    """Counts of unseen pictures by true task (outer keys) and guessed task (inner keys)."""
 
     def guess(self, features: Tensor) -> Guess:
-        """Find the nearest task.
+        """Guess the task of a picture: the one with the nearest centre.
 
         Args:
-            features: ``(D,)`` of an `Observation`.
+            features: ``(D,)``, see ``Observation``.
 
         Raises:
-            WeightsError: If the features are those of another network.
+            WeightsError: If the features come from another network.
         """
         if len(features) != len(self.means):
             msg = f"the signatures are for {len(self.means)} features, but the network gives {len(features)}"
@@ -104,22 +105,28 @@ class Signatures(StrictModel):
         return Guess(task, probabilities, float(squares.min().sqrt()), self.precision(task))
 
     def precision(self, task: str) -> float | None:
-        """Share of those among the pictures taken for a task (of all single tasks) that really had it."""
+        """Return the share of the pictures guessed to have a task that really have it.
+
+        Only pictures with a single task count. None if the task is unknown or was never guessed.
+        """
         taken = [self.confusion.get(truth, {}).get(task, 0) for truth in self.tasks]
         if task not in self.tasks or not sum(taken):
             return None
         return taken[self.tasks.index(task)] / sum(taken)
 
     def accuracy(self, task: str) -> float:
-        """Share of a task's unseen pictures that were taken for it; NaN if there are none."""
+        """Return the share of the unseen pictures of a task that were guessed right; NaN if there are none."""
         row = self.confusion.get(task, {})
         return row.get(task, 0) / sum(row.values()) if row else float("nan")
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all.
+        """Write the signatures as JSON, completely or not at all.
+
+        Args:
+            path: File to write.
 
         Raises:
-            OutputError: If it cannot be written.
+            OutputError: If the file cannot be written.
         """
         with whole_file(path) as part:
             part.write_text(self.model_dump_json() + "\n", encoding="utf-8")
@@ -128,14 +135,14 @@ class Signatures(StrictModel):
 def learn_signatures(
     sightings: Sequence[Sighting], tasks: Sequence[str], *, weights: str, patch_px: int, seed: int
 ) -> Signatures:
-    """Find the centres of tasks and the scatter around them.
+    """Compute the centres of tasks and the scatter around them.
 
     Args:
-        sightings: Of pictures of all tasks, several of each.
-        tasks: Their names.
-        weights: Fingerprint of the network's weights.
-        patch_px: Side of the pictures.
-        seed: Seed of their degradations.
+        sightings: Degraded pictures of all tasks, several of each.
+        tasks: Names of the tasks.
+        weights: Fingerprint of the weights of the network.
+        patch_px: Side of the pictures, in pixels.
+        seed: Seed of the degradations.
     """
     features = torch.stack([sighting.features for sighting in sightings]).double()
     labels = torch.tensor([list(tasks).index(sighting.task) for sighting in sightings])
@@ -147,7 +154,7 @@ def learn_signatures(
     scatter = torch.lerp(scatter, scatter.diagonal().mean() * torch.eye(len(scatter), dtype=scatter.dtype), SHRINKAGE)
     values, vectors = torch.linalg.eigh(scatter)
     whiten = vectors / values.clamp_min(1e-12).sqrt()
-    # Differences of distances lie in the directions between centres: one fewer than there are tasks.
+    # Only the directions between centres matter for which one is nearest: one fewer than there are tasks.
     spread = (centres - centres.mean(dim=0)) @ whiten
     directions = torch.linalg.svd(spread, full_matrices=False).Vh[: len(tasks) - 1]
     projection = whiten @ directions.T
@@ -168,7 +175,7 @@ def learn_signatures(
 
 
 def confusion(signatures: Signatures, sightings: Sequence[Sighting]) -> dict[str, dict[str, int]]:
-    """What was really done to pictures (outer keys), and how often that was taken for what (inner keys)."""
+    """Count pictures by true task (outer keys) and guessed task (inner keys)."""
     counts: dict[str, Counter[str]] = {}
     for sighting in sightings:
         counts.setdefault(sighting.task, Counter())[signatures.guess(sighting.features).task] += 1
@@ -177,13 +184,13 @@ def confusion(signatures: Signatures, sightings: Sequence[Sighting]) -> dict[str
 
 
 def load_signatures(model: str | Path) -> Signatures:
-    """Read the signatures that lie beside a model's weights.
+    """Read the signatures stored beside the weights of a model.
 
     Args:
-        model: As for ``moceir.load``.
+        model: Name or folder of a model, as for ``moceir.load``.
 
     Raises:
-        WeightsError: If there are none, or they are damaged or those of other weights.
+        WeightsError: If there are no signatures, they are damaged, or they belong to other weights.
     """
     folder = resolve(model)
     path = folder / SIGNATURES_FILE
@@ -198,25 +205,33 @@ def load_signatures(model: str | Path) -> Signatures:
         why = describe_validation_error(error, Signatures)
         raise WeightsError(f"{path} holds no signatures: {why}; {remedy}") from error
     if found.weights != fingerprint(folder):
-        raise WeightsError(f"the signatures in {path} are those of other weights; {remedy}")
+        raise WeightsError(f"the signatures in {path} belong to other weights; {remedy}")
     return found
 
 
 def fingerprint(folder: Path) -> str:
-    """Hash of a model folder's weights.
+    """Compute a hash of the weights in a model folder.
 
     Raises:
-        WeightsError: If there is no such file: signatures lie beside weights in a model folder.
+        WeightsError: If the folder has no file of weights that can be read.
     """
     path = folder / WEIGHTS_FILE
     try:
         return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read; signatures need a model folder, which holds this file") from error
+        raise WeightsError(f"{path} cannot be read; signatures need a model folder that contains this file") from error
 
 
 def confusion_rows(table: Mapping[str, Mapping[str, int]], tasks: Sequence[str]) -> list[list[str]]:
-    """The cells of a confusion table: what it was, its share right, and the counts of each guess and ``unknown``."""
+    """Format a confusion table.
+
+    Args:
+        table: Counts of pictures by true task (outer keys) and guessed task (inner keys).
+        tasks: Tasks that can be guessed.
+
+    Returns:
+        One row per true task: its name, the share of right guesses, and the count of each guess including ``unknown``.
+    """
     rows: list[list[str]] = []
     for truth, row in table.items():
         right = f"{row.get(truth, 0) / sum(row.values()):.0%}" if truth in tasks else ""

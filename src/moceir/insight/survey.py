@@ -1,4 +1,4 @@
-"""Picture files and folders of them: who worked on each, what it cost, and what groups of pictures have in common."""
+"""Inspection of picture files and folders: the route and cost of each picture, and statistics of groups."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from moceir.restoration.reports import ExpertUsage, RoutingReport
 
 @dataclass(frozen=True)
 class PictureInsight:
-    """One picture as the network sees it.
+    """Route, cost and likely degradation of one picture.
 
     Attributes:
-        file: Where it lies.
-        group: Its sub-folder or what was done to it, see `group_of`.
-        width: Pixels.
-        height: Pixels.
-        routing: Which experts worked on it.
-        guess: What it seems to suffer from; None without signatures.
+        file: File of the picture.
+        group: Sub-folder or degradation of the picture, see ``group_of``.
+        width: Width in pixels.
+        height: Height in pixels.
+        routing: Experts that worked on the picture.
+        guess: Likely degradation; None without signatures.
     """
 
     file: Path
@@ -40,7 +40,7 @@ class PictureInsight:
     guess: Guess | None
 
     def to_json(self) -> dict[str, Any]:
-        """The same names with what JSON can hold."""
+        """Return the fields as a dict that can be written as JSON."""
         return {
             "file": str(self.file),
             "group": self.group,
@@ -54,11 +54,20 @@ class PictureInsight:
 def inspect_file(
     restorer: Restorer, source: Path, group: str, signatures: Signatures | None
 ) -> tuple[PictureInsight, image_io.Picture, Observation]:
-    """Restore a picture file while watching; nothing is written.
+    """Restore a picture file and describe its route, without writing anything.
+
+    Args:
+        restorer: Restores the picture.
+        source: File to read.
+        group: Group of the picture, see ``group_of``.
+        signatures: Signatures of the model, for the likely degradation; None for no guess.
+
+    Returns:
+        The description, the picture as read, and the observation with the restored picture.
 
     Raises:
-        ImageError: If it cannot be read or does not fit into memory.
-        WeightsError: If the signatures are those of another network.
+        ImageError: If the file cannot be read or the picture does not fit into memory.
+        WeightsError: If the signatures belong to another network.
     """
     picture = image_io.read(source)
     seen = observe(restorer, picture.rgb)
@@ -68,13 +77,14 @@ def inspect_file(
 
 
 def group_of(source: Path, place: Path) -> str:
-    """What a picture is grouped by.
+    """Return the name of the group of a picture.
 
-    Its sub-folder where it lies in one; else what ``moceir degrade`` says that was done to it; else its folder.
+    This is its sub-folder, if it has one; otherwise its degradation, if ``moceir degrade`` recorded one; otherwise its
+    folder.
 
     Args:
-        source: The file.
-        place: Relative to the input that it was found by.
+        source: File of the picture.
+        place: Path of the file relative to the input in which it was found.
     """
     if place.parent != Path():
         return place.parent.as_posix()
@@ -83,31 +93,31 @@ def group_of(source: Path, place: Path) -> str:
 
 @cache
 def _described(folder: Path) -> dict[str, str]:
-    """What was done to the pictures of a folder, as far as it says."""
+    """Read the degradation of each picture in a folder, by name; empty if none is recorded."""
     listing = folder / DESCRIPTIONS
     if not listing.is_file():
         return {}
     try:
         return {name: str(made.degradation) for name, made in read_descriptions(listing).items()}
-    except DataError:  # a file of that name that is something else says nothing
+    except DataError:  # another file that happens to have this name
         return {}
 
 
 def usage_by_group(pictures: Sequence[PictureInsight]) -> ExpertUsage:
-    """Count the experts of each group's pictures, groups in order of their names."""
+    """Count how often each group uses each expert. Groups are sorted by name."""
     groups = sorted({picture.group for picture in pictures})
     routes = {group: [p.routing.experts for p in pictures if p.group == group] for group in groups}
     return ExpertUsage.of_routes(routes, len(pictures[0].routing.blocks[0].probabilities))
 
 
 def principal_map(vectors: Sequence[Sequence[float]]) -> tuple[list[tuple[float, float]], tuple[float, float]]:
-    """Lay vectors out in a plane, along the two directions in which they differ most.
+    """Project vectors onto their first two principal components.
 
     Args:
-        vectors: One per picture, all of the same length from 2.
+        vectors: One vector per picture, all of the same length, which is at least 2.
 
     Returns:
-        A place per vector, and the share of the variance along each of the two axes.
+        The coordinates of each vector, and the share of the variance along each of the two axes.
     """
     rows = torch.tensor(vectors, dtype=torch.double)
     rows = rows - rows.mean(dim=0)

@@ -1,4 +1,4 @@
-"""Pictures that a model was not trained on, degraded in known ways: what signatures and studies are measured on."""
+"""Validation pictures: not seen in training and degraded in known ways, for measuring signatures and in studies."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from moceir.restoration import Restorer
 from moceir.weights import ModelFile
 
 TASKS = ("noise", "rain", "haze", "blur", "low_light", "jpeg", "snow", "clean")
-"""Single degradations, for models whose training is not known."""
+"""Single degradations, used for models whose training is not known."""
 
 
 class Sighting(NamedTuple):
-    """A degraded picture, seen through the network.
+    """Features and route of a degraded picture.
 
     Attributes:
-        task: What was done to it.
-        features: See `Observation`.
-        experts: The route taken.
+        task: Degradation of the picture.
+        features: ``(D,)``, see ``Observation``.
+        experts: Route that the picture took.
     """
 
     task: str
@@ -40,9 +40,10 @@ class Sighting(NamedTuple):
 
 
 def single_tasks(description: ModelFile) -> tuple[str, ...]:
-    """The single degradations that a model was trained on; composites are left out.
+    """List the single degradations that a model was trained on, without composites.
 
-    One that was given with several parameters, as ``jpeg`` and ``jpeg:quality=10``, counts once, with any.
+    A degradation that was used with several parameters, for example ``jpeg`` and ``jpeg:quality=10``, is listed once,
+    without parameters. A model whose training is not known gets ``TASKS``.
     """
     trained = Recipe.model_validate(description.training).tasks if description.training else {}
     specs = [(task, parse(task)) for task, weight in trained.items() if weight]
@@ -52,35 +53,42 @@ def single_tasks(description: ModelFile) -> tuple[str, ...]:
 
 
 def held_out_files(description: ModelFile, photographs: Path) -> tuple[list[Path], list[Path]]:
-    """Training and validation pictures of a folder, divided as the model's own training did.
+    """Split the pictures of a folder into training and validation pictures, as the training of the model did.
+
+    Args:
+        description: Description of the model, which includes its recipe.
+        photographs: Folder or pack of clean pictures.
+
+    Returns:
+        Training pictures and validation pictures.
 
     Raises:
-        ConfigError: If the training set nothing aside.
+        ConfigError: If the training held out no pictures.
         DataError: If there are too few pictures.
     """
     share = Recipe.model_validate(description.training).validation.share if description.training else 0.05
     if not share:
-        raise ConfigError("the model's training set no pictures aside, so that nothing can be measured on unseen ones")
+        raise ConfigError("the model's training set no pictures aside, so nothing can be measured on unseen ones")
     return split_by_name(picture_files(photographs), share)
 
 
 def degraded_centres(
     files: Sequence[Path], tasks: Sequence[str], *, most: int, patch_px: int, seed: int
 ) -> Iterator[tuple[str, Sample]]:
-    """Degrade the centres of some pictures in each way.
+    """Degrade central crops of pictures by each task.
 
     Args:
         files: Clean pictures.
-        tasks: Degradations as text.
-        most: Pictures per task, spread evenly over the files.
-        patch_px: Side of the centres.
+        tasks: Degradations as text, for example ``noise:sigma=25``.
+        most: Largest number of pictures per task, spread evenly over the files.
+        patch_px: Side of the crops, in pixels.
         seed: Seed of the degradations.
 
     Yields:
-        Each task with each of its pairs.
+        Each pair with its task.
 
     Raises:
-        ConfigError: If a task cannot be read.
+        ConfigError: If a task cannot be parsed.
         ImageError: If a file cannot be read.
     """
     photographs = Photographs()
@@ -101,19 +109,19 @@ def view_tasks(
     seed: int,
     on_picture: Callable[[], object] | None = None,
 ) -> list[Sighting]:
-    """Degrade the centres of some pictures in each way, and restore them.
+    """Degrade central crops of pictures by each task, restore them, and record their features and routes.
 
     Args:
         restorer: Restores the pictures.
-        files: See `degraded_centres`, like the next four.
-        tasks: Degradations as text.
-        most: Pictures per task.
-        patch_px: Side of the centres.
+        files: Clean pictures.
+        tasks: Degradations as text, for example ``noise:sigma=25``.
+        most: Largest number of pictures per task, spread evenly over the files.
+        patch_px: Side of the crops, in pixels.
         seed: Seed of the degradations.
         on_picture: Called after each picture, for progress.
 
     Raises:
-        ConfigError: If a task cannot be read.
+        ConfigError: If a task cannot be parsed.
         ImageError: If a file cannot be read.
     """
     sightings: list[Sighting] = []
