@@ -1,9 +1,9 @@
-"""What a picture costs: multiply-accumulates of the network by route and size, counted from its shape alone.
+"""Cost of a picture in multiply-accumulates (MACs), computed in closed form from the shape of the network.
 
 Convention:
-    Convolutions and matrix products, one MAC per multiplication with its addition; biases, normalisation and
-    activations are left out, as in published counts. The experts' FFTs are no MACs: they are stated beside them, in
-    real operations. Sizes are those inside the network, padded to multiples of 8. Tests hold it to torch's counter.
+    One MAC is a multiplication with its addition. Convolutions and matrix products are counted. Biases, normalisation
+    and activations are not, as in published counts. The FFTs of the experts are counted separately, in real operations.
+    Sizes are those inside the network, padded to multiples of 8. The tests compare the counts with torch's counter.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from moceir.config import ModelConfig
 
 Route = Sequence[Sequence[int]]
-"""The experts taken, ``top_k`` in each decoder block, in order of execution (deep first)."""
+"""Indices of the experts taken: ``top_k`` for each decoder block, in order of execution (deep first)."""
 
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """Cost of one picture of one size; each of its decoder blocks has a choice of experts.
+    """Cost of a picture of one size, by route.
 
     Attributes:
-        fixed_macs: What every route pays.
-        expert_macs: What each expert adds, one row per decoder block in order of execution (deep first), cheapest
-            expert first.
-        expert_fft_ops: Real operations of the FFTs of each expert, likewise.
-        top_k: Experts per block.
+        fixed_macs: MACs on every route.
+        expert_macs: MACs of each expert. Rows are decoder blocks in order of execution (deep first); columns are
+            experts, cheapest first.
+        expert_fft_ops: Real operations of the FFTs of each expert, in the same order.
+        top_k: Number of experts per block.
     """
 
     fixed_macs: int
@@ -36,31 +36,31 @@ class NetworkCost:
     top_k: int
 
     def macs(self, route: Route) -> int:
-        """Multiply-accumulates of a route."""
+        """Return the MACs of a route, without FFTs."""
         return self.fixed_macs + _along(self.expert_macs, route)
 
     def fft_ops(self, route: Route) -> int:
-        """Real operations of the experts' FFTs on a route."""
+        """Return the real operations of the FFTs on a route."""
         return _along(self.expert_fft_ops, route)
 
     @property
     def cheapest(self) -> tuple[tuple[int, ...], ...]:
-        """The route of least cost: the first experts of each block."""
+        """Cheapest route: the first ``top_k`` experts of each block."""
         return (tuple(range(self.top_k)),) * len(self.expert_macs)
 
     @property
     def dearest(self) -> tuple[tuple[int, ...], ...]:
-        """The route of greatest cost: the last experts of each block."""
+        """Most expensive route: the last ``top_k`` experts of each block."""
         return tuple(tuple(range(len(row) - self.top_k, len(row))) for row in self.expert_macs)
 
 
 def network_cost(config: ModelConfig, height: int, width: int) -> NetworkCost:
-    """Count the cost of a picture.
+    """Compute the cost of a picture.
 
     Args:
         config: Shape of the network.
-        height: Of the picture, in pixels, from 1.
-        width: Likewise.
+        height: Height of the picture in pixels, at least 1.
+        width: Width of the picture in pixels, at least 1.
     """
     rows, columns = config.padded_size(height, width)
     sides = [(rows >> level, columns >> level) for level in range(4)]
@@ -70,7 +70,7 @@ def network_cost(config: ModelConfig, height: int, width: int) -> NetworkCost:
     def plain_blocks(level: int, blocks: int) -> int:
         return blocks * (_mdta(c[level], config.heads[level], pixels[level]) + _gdfn(c[level], pixels[level]))
 
-    fixed = 2 * 27 * c[0] * pixels[0]  # the first and the last convolution, 3 channels to dim and back
+    fixed = 2 * 27 * c[0] * pixels[0]  # first and last convolution, from 3 channels to dim and back
     fixed += 9 * c[3] * pixels[3] + 4 * c[3] ** 2  # frequency embedding
     fixed += plain_blocks(3, config.latent_blocks) + plain_blocks(0, config.refinement_blocks)
     for level, blocks in config.encoder_stages:
@@ -92,7 +92,10 @@ def _along(costs: Sequence[Sequence[int]], route: Route) -> int:
 
 
 def _attention(c: int, heads: int, pixels: int) -> int:
-    """``channel_attention``: similarity of all channels, its product with the projection, and the mixing of pixels."""
+    """Count attention and its projection as ``moceir.models.execution.attention`` computes them.
+
+    These are the cosines of all pairs of channels, the mixing matrix, and its product with the values.
+    """
     return 2 * c * c * pixels + c * c * (c // heads)
 
 
@@ -105,22 +108,22 @@ def _gdfn(c: int, pixels: int) -> int:
 
 
 def _decoder_block(config: ModelConfig, level: int, pixels: int) -> int:
-    """A routed block without its experts."""
+    """Count a routed block without its experts."""
     c, heads = config.channels(level), config.heads[level]
     cross = (3 * c * c + 9 * c + 49 * 2 * c) * pixels + _attention(c, heads, pixels)
     router = (c + config.channels(3)) * config.experts
-    projections = 4 if config.join == "added" else 3  # to_shared, to_experts, behind the experts, and what is added
+    projections = 4 if config.join == "added" else 3  # to_shared, to_experts, mixture.out and added
     around = projections * c * c * pixels
     return around + _mdta(c, heads, pixels) + router + cross + _gdfn(c, pixels)
 
 
 def _expert(c: int, rank: int, pixels: int) -> int:
-    """Three projections between C and the rank; q, k, v and out within it; depthwise 3x3 and 7x7."""
+    """Count three projections between C and the rank, the 1x1 q, k, v and out, and the depthwise 3x3 and 7x7."""
     return (3 * c * rank + 4 * rank * rank + 9 * rank + 49 * 2 * rank) * pixels
 
 
 def _fft_ops(height: int, width: int, window: int) -> int:
-    """One channel: three real transforms of 2.5 N log2 N operations and a complex product, in whole windows."""
+    """Count one channel: per window, three real transforms of 2.5 N log2 N operations and a complex product."""
     windows = -(-height // window) * -(-width // window)
     n = window * window
     return round(windows * (3 * 2.5 * n * math.log2(n) + 6 * window * (window // 2 + 1)))

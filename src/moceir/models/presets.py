@@ -1,4 +1,4 @@
-"""The named shapes of the network."""
+"""Named shapes of the network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ PRESETS: dict[str, ModelConfig] = {
 
 
 def preset(name: str) -> ModelConfig:
-    """Look up a named shape: ``nano`` (tests), ``tiny`` (ours, for CPUs), ``small`` and ``base`` (the paper's).
+    """Return a named shape.
+
+    Args:
+        name: ``nano`` (for tests), ``tiny`` (for CPUs), ``small`` or ``base`` (the paper's MoCE-IR-S and MoCE-IR).
 
     Raises:
         ConfigError: If there is no such preset.

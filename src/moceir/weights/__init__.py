@@ -1,4 +1,4 @@
-"""Weights in and out: model folders, published checkpoints, growth into larger shapes."""
+"""Loading and saving of weights: model folders, published checkpoints, growth into larger shapes."""
 
 from moceir.weights.folders import (
     BUNDLED,

@@ -1,7 +1,7 @@
-"""Weights in and out: our folders (``model.safetensors`` + ``config.json``) and the published checkpoint layout.
+"""Model folders (``model.safetensors`` and ``config.json``), and loading of published checkpoints.
 
-A model is always built from the configuration that travels with its weights. Nothing is ever executed while reading:
-safetensors hold numbers only, and pickled checkpoints are read with ``weights_only=True``.
+A model is always built from the configuration that is stored with its weights. Reading never executes code: safetensors
+files contain only numbers, and pickled checkpoints are read with ``weights_only=True``.
 """
 
 from __future__ import annotations
@@ -22,34 +22,35 @@ from moceir.weights.published import from_published
 from moceir.weights.tensors import fill, read_checkpoint, read_safetensors
 
 BUNDLED = Path(__file__).parents[1] / "pretrained"
+"""Folder of the models that come with the package."""
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 
 
 class ModelFile(StrictModel):
-    """What ``config.json`` beside the weights holds."""
+    """Content of the ``config.json`` beside the weights."""
 
     model: ModelConfig
     """Shape of the network."""
     license: str = "unknown"
     """Terms of the weights, as an SPDX identifier or a sentence."""
     provenance: dict[str, Any] = Field(default_factory=dict)
-    """Where the weights come from: data, device, duration, software versions."""
+    """Origin of the weights: data, device, duration, software versions."""
     training: dict[str, Any] = Field(default_factory=dict)
-    """The resolved recipe."""
+    """Recipe of the training, with all values resolved."""
     results: dict[str, Any] = Field(default_factory=dict)
-    """Measured results, with the command and seed that gave them."""
+    """Measured results, with the command and seed that produced them."""
 
     def to_text(self) -> str:
-        """The content of the file."""
+        """Return the content of the file as JSON."""
         return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
 
 
 def load(name_or_folder: str | Path) -> MoCEIR:
-    """Load a network in evaluation mode.
+    """Load a network in evaluation mode, with float32 weights on the CPU.
 
     Args:
-        name_or_folder: A bundled model (``"tiny"``), a folder with ``model.safetensors`` and ``config.json``, or a
+        name_or_folder: Name of a bundled model (``"tiny"``), folder with ``model.safetensors`` and ``config.json``, or
             published Lightning checkpoint (``.ckpt``).
 
     Raises:
@@ -66,10 +67,13 @@ def load(name_or_folder: str | Path) -> MoCEIR:
 
 
 def resolve(name_or_folder: str | Path) -> Path:
-    """Turn a model's name, folder or checkpoint file into an existing path.
+    """Find the folder or checkpoint file of a model.
+
+    Args:
+        name_or_folder: Name, folder or checkpoint, as for ``load``.
 
     Raises:
-        WeightsError: If there is none; the message lists the bundled names.
+        WeightsError: If there is no such model. The message lists the names of the bundled models.
     """
     bundled = bundled_models()
     if isinstance(name_or_folder, str) and name_or_folder in bundled:
@@ -86,15 +90,18 @@ def resolve(name_or_folder: str | Path) -> Path:
 
 
 def bundled_models() -> list[str]:
-    """Names of the models that come with the package."""
+    """List the names of the models that come with the package."""
     return sorted(p.parent.name for p in BUNDLED.glob(f"*/{CONFIG_FILE}"))
 
 
 def read_description(folder: Path) -> ModelFile:
     """Read and check the ``config.json`` of a model folder.
 
+    Args:
+        folder: Model folder.
+
     Raises:
-        WeightsError: If the file is missing, is not JSON or describes no valid network.
+        WeightsError: If the file is missing, is not JSON or does not describe a valid network.
     """
     path = folder / CONFIG_FILE
     try:
@@ -111,17 +118,17 @@ def read_description(folder: Path) -> ModelFile:
 
 
 def save(model: MoCEIR, folder: Path, description: ModelFile, *, dtype: torch.dtype = torch.float16) -> None:
-    """Write a model folder; each file appears whole or not at all.
+    """Write a model folder. Each file is written completely or not at all.
 
     Args:
-        model: The network to store.
-        folder: Created if needed; files of the same names are replaced.
-        description: Goes to ``config.json``; its ``model`` must be the network's configuration.
-        dtype: Stored precision of the weights.
+        model: Network to save.
+        folder: Folder to write to. It is created if needed, and existing files of the same names are replaced.
+        description: Content of ``config.json``. Its ``model`` must be the configuration of the network.
+        dtype: Precision in which the weights are stored.
 
     Raises:
-        WeightsError: If the description is of another network.
-        OutputError: If the folder cannot be written; files that were there stay whole.
+        WeightsError: If the description belongs to another network.
+        OutputError: If the folder cannot be written. Existing files are then unchanged.
     """
     if description.model != model.config:
         msg = "the description's model configuration is not that of the network; pass ModelFile(model=network.config)"

@@ -1,12 +1,13 @@
-"""A larger network that begins by computing what a smaller, trained one computes.
+"""Growth of a trained network into a larger one that computes the same function at first.
 
-Source: Chen et al., "Net2Net: Accelerating Learning via Knowledge Transfer" (arXiv 1511.05641), for width; new blocks
-add nothing at first, so that depth comes for free.
+Source: Chen et al., "Net2Net: Accelerating Learning via Knowledge Transfer" (arXiv 1511.05641), for the width.
 
-Width: each channel is there several times, and what reads it takes a share of each copy. LayerNorm, the cosines of
-channel attention, its softmax (copies of a key divide its share among them) and products channel by channel give copies
-of what they gave, so no other formula changes. The shares are random, since copies that are read alike get the same
-gradient and stay copies.
+Width: each channel is copied, and each layer that reads it takes a share of every copy. For copied inputs, LayerNorm,
+the cosines and the softmax of channel attention (copies of a key divide its weight among them) and channelwise products
+return copies of their outputs, so no other formula changes. The shares are random: copies that are read with equal
+weights would get equal gradients and stay copies.
+
+Depth: the last layers of new blocks start at zero, so that a new block adds nothing at first.
 """
 
 from __future__ import annotations
@@ -24,19 +25,20 @@ from moceir.models.network import DecoderBlock, EncoderBlock, MoCEIR
 
 
 def grow(network: MoCEIR, config: ModelConfig, *, seed: int = 0) -> MoCEIR:
-    """Build a larger network that restores as ``network`` does, and can learn more.
+    """Build a larger network that starts as the same function and can learn more.
 
     Args:
-        network: The smaller one, on the CPU; it stays as it is.
-        config: Shape of the larger one: a multiple of the width, as many blocks or more in each stage; heads, experts
-            and ``top_k`` the same.
-        seed: Of the new blocks' weights and of the shares of copies.
+        network: Smaller network, on the CPU. It is not changed.
+        config: Shape of the larger network. Its width is a multiple of the width of ``network``, and each stage has at
+            least as many blocks. Heads, experts, ``top_k``, ``join`` and ``gate`` are equal, except that ``join`` may
+            change from ``published`` to ``added``.
+        seed: Seed of the weights of new blocks and of the shares of copies.
 
     Returns:
-        A network of that shape in evaluation mode, whose output differs from that of ``network`` by rounding alone.
+        Network of the given shape, in evaluation mode. Its output differs from that of ``network`` only by rounding.
 
     Raises:
-        ConfigError: If the shape cannot hold the network.
+        ConfigError: If a network of the given shape cannot be grown from ``network``.
     """
     check_growth(network.config, config)
     with torch.random.fork_rng(devices=[]):
@@ -45,7 +47,7 @@ def grow(network: MoCEIR, config: ModelConfig, *, seed: int = 0) -> MoCEIR:
         own, new = network.state_dict(), grown.state_dict()
         wirings = _wirings(network)
         for key, weight in own.items():
-            if not key.endswith(".complexity"):  # which follows from the new shape
+            if not key.endswith(".complexity"):  # the new shape determines it
                 layer = key.rpartition(".")[0]
                 new[key] = _widened(weight, new[key].shape, wirings.get(layer, Wiring()))
     grown.load_state_dict(new)
@@ -54,10 +56,15 @@ def grow(network: MoCEIR, config: ModelConfig, *, seed: int = 0) -> MoCEIR:
 
 
 def check_growth(old: ModelConfig, new: ModelConfig) -> None:
-    """Refuse a shape that cannot hold a network of another one.
+    """Check that a network of one shape can be grown into another shape.
+
+    Args:
+        old: Shape of the smaller network.
+        new: Shape of the larger network.
 
     Raises:
-        ConfigError: If the new shape is narrower or shallower somewhere, no multiple, or has other heads or experts.
+        ConfigError: If the width is not a multiple, a stage has fewer blocks, or heads, experts, ``top_k``,
+            ``join`` or ``gate`` differ.
     """
     kept = [(name, getattr(old, name), getattr(new, name)) for name in ("heads", "experts", "top_k", "join", "gate")]
     other = [
@@ -71,18 +78,18 @@ def check_growth(old: ModelConfig, new: ModelConfig) -> None:
         other.append(f"blocks {old.depths} to {new.depths}")
     if other:
         raise ConfigError(
-            f"a network cannot be grown from {'; '.join(other)}: dim may be multiplied and blocks added, in each stage "
-            "as many or more, and nothing else; start from a smaller network, or leave model out of the recipe"
+            f"a network cannot be grown from {'; '.join(other)}: dim may become a multiple and stages may get more "
+            "blocks, and the rest must stay the same; start from a smaller network, or leave model out of the recipe"
         )
 
 
 def _copies(channels: int, times: int, group: int) -> Tensor:
-    """Which old channel each new one is a copy of, where groups of channels are repeated as a whole."""
+    """Return the index of the old channel that each new channel copies, where groups of channels stay together."""
     return torch.arange(channels).view(-1, 1, group).expand(-1, times, -1).flatten()
 
 
 def _wirings(network: MoCEIR) -> dict[str, Wiring]:
-    """Collect which channels each layer reads and writes, by the name of the layer; others keep to the stream."""
+    """Collect the channels that each layer reads and writes, by the name of the layer. Others use the main stream."""
     return {
         f"{name}.{child}".lstrip("."): wiring
         for name, part in network.named_modules()
@@ -91,15 +98,15 @@ def _wirings(network: MoCEIR) -> dict[str, Wiring]:
 
 
 def _widened(weight: Tensor, shape: torch.Size, wiring: Wiring) -> Tensor:
-    """Widen a tensor of the state dict to the shape that it has in the larger network."""
-    # Pixel-shuffling makes a channel of each four that follow each other: in the stream, these stay together.
+    """Widen a tensor of the state dict to its shape in the larger network."""
+    # Pixel shuffling turns four consecutive channels into one, so groups of four stay together in the main stream.
     rows = weight.shape[0]
     widened = weight[_copies(rows, shape[0] // rows, 1 if wiring.writes == "inner" else math.gcd(4, rows))]
     if weight.ndim == 1 or shape[1] == weight.shape[1]:
         return widened
     columns = weight.shape[1]
     times = shape[1] // columns
-    if wiring.reads == "joined":  # what was shuffled up and, behind it, the skip connection
+    if wiring.reads == "joined":  # the upsampled channels, then those of the skip connection
         half = columns // 2
         read = torch.cat([_copies(half, times, 1), half + _copies(half, times, math.gcd(4, half))])
     else:
@@ -108,10 +115,10 @@ def _widened(weight: Tensor, shape: torch.Size, wiring: Wiring) -> Tensor:
 
 
 def _shares(rows: int, read: Tensor, times: int) -> Tensor:
-    """What part of each copy is read, random and summing to 1 for all copies of a channel: ``(rows, len(read))``.
+    """Draw the share of each copy that each row reads, ``(rows, len(read))``; those of one channel sum to 1.
 
-    They spread so far that gradients of two copies are uncorrelated: the covariance of their shares is 1/times^2 less
-    spread^2 / times^3. Rows keep their mean square, too.
+    The spread is chosen so that the gradients of two copies are uncorrelated: their shares have a mean product of
+    1/times^2 - spread^2 / times^3 = 0. It also keeps the mean square of the rows.
     """
     spread = math.sqrt(times)
     drawn = torch.randn(rows, len(read))
@@ -120,7 +127,7 @@ def _shares(rows: int, read: Tensor, times: int) -> Tensor:
 
 
 def _silence_new_blocks(grown: MoCEIR, own: Mapping[str, Tensor]) -> None:
-    """Make blocks that the smaller network did not have add nothing to what passes them."""
+    """Zero the last layers of new blocks, so that they add nothing to the residual stream."""
     for name, block in grown.named_modules():
         if isinstance(block, EncoderBlock | DecoderBlock) and f"{name}.norm_ffn.weight" not in own:
             mixer = block.attention if isinstance(block, EncoderBlock) else block.cross

@@ -1,4 +1,4 @@
-"""The layout of the published code's checkpoints: names, shapes, and networks built from them."""
+"""Checkpoints of the published code: names and shapes of their tensors, and networks built from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moceir.errors import WeightsError
 from moceir.models.network import MoCEIR
 from moceir.weights.tensors import fill
 
-# Our module names on the left, the published ones on the right; applied in order to our keys.
+# Patterns for our names, with their replacements in the published layout. They are applied in this order.
 _TO_PUBLISHED: list[tuple[str, str]] = [
     (r"^patch_embed\.", r"patch_embed.proj."),
     (r"^frequency_embedding\.high_pass\.", r"freq_embed.high_conv.0.conv."),
@@ -48,29 +48,29 @@ _TO_PUBLISHED: list[tuple[str, str]] = [
 
 
 def published_key(key: str) -> str:
-    """The name that one of our state-dict keys has in the published layout."""
+    """Translate one of our state-dict keys to its name in the published layout."""
     for pattern, replacement in _TO_PUBLISHED:
         key = re.sub(pattern, replacement, key)
     return key
 
 
 def to_published(model: MoCEIR) -> dict[str, Tensor]:
-    """The network's weights under the published names (without Lightning's ``net.`` prefix)."""
+    """Return the weights of a network under the published names, without the ``net.`` prefix of Lightning."""
     return {published_key(key): value for key, value in model.state_dict().items()}
 
 
 def from_published(
     state_dict: Mapping[str, Tensor], *, top_k: int = 1, origin: str = "the published checkpoint"
 ) -> MoCEIR:
-    """Build a network, in evaluation mode, from weights under the published names.
+    """Build a network in evaluation mode from weights under the published names.
 
     Args:
-        state_dict: Published keys, with or without Lightning's ``net.`` prefix.
-        top_k: Experts per image; the shapes do not tell, and all published models use 1.
-        origin: What errors call the weights.
+        state_dict: Tensors by published name, with or without the ``net.`` prefix of Lightning.
+        top_k: Number of experts per image. It does not follow from the shapes; all published models use 1.
+        origin: Name of the weights in error messages.
 
     Raises:
-        WeightsError: If keys are missing or surplus, or shapes do not belong to a MoCE-IR network.
+        WeightsError: If keys are missing or unknown, or the shapes do not belong to a MoCE-IR network.
     """
     prefix = "net." if any(key.startswith("net.") for key in state_dict) else ""
     state = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
@@ -84,7 +84,12 @@ def from_published(
 def infer_config(
     state: Mapping[str, Tensor], *, top_k: int = 1, origin: str = "the published checkpoint"
 ) -> ModelConfig:
-    """Read the network's shape off a published state dict (no prefix).
+    """Infer the shape of a network from a published state dict.
+
+    Args:
+        state: Tensors by published name, without the ``net.`` prefix.
+        top_k: Number of experts per image, which does not follow from the shapes.
+        origin: Name of the weights in error messages.
 
     Raises:
         WeightsError: If the keys or shapes do not belong to a MoCE-IR network.

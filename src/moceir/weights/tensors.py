@@ -1,4 +1,4 @@
-"""Read files of tensors without executing anything in them, and fill networks with exactly what they hold."""
+"""Reading of tensor files without executing code, and strict copying of tensors into networks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from moceir.models.network import MoCEIR
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
+    """Read the tensors of a safetensors file.
+
+    Args:
+        path: File to read.
 
     Raises:
-        WeightsError: If it is missing or damaged.
+        WeightsError: If the file is missing or damaged.
     """
     try:
         return load_file(path)
@@ -32,14 +35,17 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a published Lightning checkpoint without executing anything in it.
+    """Read the tensors of a published Lightning checkpoint without executing code.
+
+    Args:
+        path: File to read, written by torch or Lightning.
 
     Raises:
-        WeightsError: If the file is missing, damaged, holds anything but data, or has no state dict.
+        WeightsError: If the file is missing or damaged, contains anything but data, or has no state dict.
     """
     try:
         with warnings.catch_warnings():
-            # Torch remarks on unusual pickle protocols; what matters to the user is whether the file is refused.
+            # Torch warns about unusual pickle protocols. For the user it only matters whether the file is refused.
             warnings.simplefilter("ignore")
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
@@ -63,16 +69,21 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def _is_bare_pickle(path: Path) -> bool:
-    """Whether a file begins as a pickle of protocol 2 or later does (torch's own files are zip archives)."""
+    """Check whether a file starts like a pickle of protocol 2 or later (files of torch are zip archives)."""
     with path.open("rb") as file:
         return file.read(1) == pickle.PROTO
 
 
 def fill(model: MoCEIR, state: Mapping[str, Tensor], origin: str) -> None:
-    """Copy a state dict into a model (float32), refusing anything that does not fit exactly.
+    """Copy a state dict into a model. Names and shapes must match exactly.
+
+    Args:
+        model: Network to fill. Its tensors keep their type.
+        state: Tensors by name.
+        origin: Name of the weights in error messages.
 
     Raises:
-        WeightsError: If a tensor is missing, surplus or of another shape.
+        WeightsError: If a tensor is missing, unknown or has the wrong shape.
     """
     own = model.state_dict()
     missing = sorted(own.keys() - state.keys())

@@ -1,12 +1,12 @@
-"""The same result from stripes of rows: wide intermediates stay in the cache and never exist whole.
+"""Exact computation in stripes of rows, so that wide intermediates stay in the cache and never exist as a whole.
 
-Between its layers the network is several times as wide as at them: for a large picture these intermediates are most of
-the memory, and most of the time goes into moving them. Where a row of the result depends on nearby rows alone, it can
-be computed from a stripe of the picture that reaches a little further, exactly. ``by_stripes(function, x, reach=1)`` is
-``function(unchanged, x)``, computed in this way where it pays.
+Inside its layers, the network is several times as wide as between them. For a large picture, these intermediates take
+most of the memory, and moving them takes most of the time. Where a row of the result depends only on nearby rows, it
+can be computed exactly from a stripe of the picture with a few more rows on either side.
+``by_stripes(function, x, reach=1)`` returns ``function(unchanged, x)``, computed in stripes where that is worth it.
 
-Stripes are used only where no gradients are wanted (``torch.no_grad()`` or ``torch.inference_mode()``), on maps that
-are worth cutting. ``stripe_rows(0)`` switches them off.
+Stripes are used only without gradients (under ``torch.no_grad()`` or ``torch.inference_mode()``) and on maps that are
+large enough. ``stripe_rows(0)`` switches them off.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ import torch
 from torch import Tensor
 
 Crop = Callable[[Tensor], Tensor]
-"""Takes what was computed from a stripe and its surroundings, and gives back the stripe's own rows."""
+"""Function that takes a map computed from a stripe and its surroundings, and returns the rows of the stripe."""
 
 WIDEST = 4
-"""The widest intermediate of a function, in channels of its first map; true of all in this network, or nearly."""
+"""Width of the widest intermediate of a function, relative to its first map; about right for all in this network."""
 
 CPU_STRIPE_BYTES = 4 * 2**20
-"""Size of the widest intermediate of a stripe. On a core with 1 MiB of L2 and a share of L3, 1.5 to 6 MiB did best."""
+"""Size of the widest intermediate of a stripe; 1.5 to 6 MiB were fastest on a core with 1 MiB of L2 and shared L3."""
 
 DEVICE_STRIPE_BYTES = 256 * 2**20
-"""Likewise on accelerators, which must be kept busy: stripes save memory there, not time."""
+"""The same on accelerators, where stripes save only memory and must be large enough to keep the device busy."""
 
 _forced_rows: ContextVar[int | None] = ContextVar("_forced_rows", default=None)
 
 
 @contextmanager
 def stripe_rows(rows: int | None) -> Generator[None]:
-    """Set the height of stripes for the calls within, in this thread.
+    """Set the height of stripes inside a ``with`` block, in this thread.
 
     Args:
-        rows: Rows of a stripe, rounded up to whole windows where there are windows. 0 does without stripes, None
-            chooses by the size of the map.
+        rows: Number of rows per stripe, rounded up to whole windows where there are windows. 0 switches stripes off;
+            None chooses the number by the size of the map.
     """
     token = _forced_rows.set(rows)
     try:
@@ -52,14 +52,22 @@ def stripe_rows(rows: int | None) -> Generator[None]:
 
 
 def unchanged(x: Tensor) -> Tensor:
-    """The crop of maps that were not cut."""
+    """Return a map as it is: the crop for maps that are not cut."""
     return x
 
 
 def stripe_height(batch: int, channels: int, width: int, item_bytes: int, device: str, reach: int = 0) -> int:
-    """Rows of a stripe for maps ``(batch, channels, any height, width)``, from 1.
+    """Choose the number of rows per stripe, at least 1.
 
-    At least four times the reach: the surroundings of lower ones would cost more than the stripes save.
+    It is at least four times the reach, because the surroundings of lower stripes would cost more than stripes save.
+
+    Args:
+        batch: Number of images.
+        channels: Number of channels of the first map.
+        width: Width of the first map in pixels.
+        item_bytes: Size of a value in bytes.
+        device: Type of the device, for example ``cpu``.
+        reach: Number of rows by which a row of the result can depend on others.
     """
     budget = CPU_STRIPE_BYTES if device == "cpu" else DEVICE_STRIPE_BYTES
     return max(budget // (WIDEST * batch * channels * width * item_bytes), 4 * reach, 1)
@@ -73,22 +81,22 @@ def by_stripes(
     into: Tensor | None = None,
     onto: Tensor | None = None,
 ) -> Tensor:
-    """``function(unchanged, *maps)``, in stripes where that saves time and memory.
+    """Compute ``function(unchanged, *maps)``, in stripes where that saves time and memory.
 
     Args:
-        function: Called as ``function(crop, *rows)`` with rows of each map: those of the stripe and up to ``reach``
-            more on either side, fewer at the border of the picture. Its result must be that of the stripe alone, so it
-            passes through ``crop`` whatever no longer needs the surroundings: at the latest after the convolutions,
-            which see zeros instead of rows beyond the border, there as in the whole map.
-        *maps: ``(B, C, H, W)``; those after the first may be finer than it by whole factors.
-        reach: How many rows of the first map away a row of the result can depend on.
-        align: Stripes begin at multiples of this many rows.
-        into: A map that the result is written into, if it is made in stripes. It may be one of the maps.
-        onto: A map that the result is added to, instead of being written into ``into``; in place, if it is made in
-            stripes. It may be one of the maps.
+        function: Called as ``function(crop, *rows)`` with rows of each map: the rows of the stripe and up to ``reach``
+            more on either side, fewer at the borders of the picture. It must return only the rows of the stripe, so it
+            applies ``crop`` as soon as a map no longer needs the surroundings, at the latest after the convolutions. At
+            the borders of the picture, convolutions see zero padding, as they do in the whole map.
+        *maps: Maps ``(B, C, H, W)``. All but the first may have a resolution that is a multiple of that of the first.
+        reach: Number of rows of the first map by which a row of the result can depend on others.
+        align: Number of rows; stripes start at multiples of it.
+        into: Map that the result is written into if stripes are used. It may be one of ``maps``.
+        onto: Map that the result is added to, instead of written into ``into``; in place if stripes are used. It may be
+            one of ``maps``.
 
     Returns:
-        The result, whole, in ``into`` or ``onto`` if that was given and used.
+        The complete result. If stripes were used, this is ``into`` or ``onto`` where given.
     """
     height = maps[0].shape[2]
     rows = _rows(maps[0], reach, align)
@@ -96,7 +104,7 @@ def by_stripes(
         result = function(unchanged, *maps)
         return result if onto is None else onto + result
     result = into if onto is None else onto
-    # A part may be written over rows of its own map only when no later stripe has to read them.
+    # The result may be one of the maps: rows may be overwritten only when no later stripe reads them.
     lag = 0 if result is None else -(-reach // rows)
     put = Tensor.copy_ if onto is None else Tensor.add_
     waiting: deque[tuple[Tensor, Tensor]] = deque()
@@ -118,7 +126,7 @@ def by_stripes(
 
 @dataclass(frozen=True)
 class _Stripe:
-    """Rows ``top`` to ``bottom`` of the first map; ``first`` to ``last`` with their surroundings."""
+    """Rows ``top`` to ``bottom`` of the first map, and ``first`` to ``last`` including the surroundings."""
 
     top: int
     bottom: int
@@ -126,7 +134,7 @@ class _Stripe:
     last: int
 
     def surroundings(self, x: Tensor, height: int) -> Tensor:
-        """Rows of a map that is as fine as a map of this height, or finer."""
+        """Select the rows of the stripe and its surroundings; ``height`` is that of the first map."""
         scale = x.shape[2] // height
         return x[:, :, self.first * scale : self.last * scale]
 
@@ -136,7 +144,7 @@ class _Stripe:
 
 
 def _rows(x: Tensor, reach: int, align: int) -> int | None:
-    """Rows of a stripe of this map; None if it stays whole."""
+    """Return the number of rows per stripe of a map; None if it is not cut."""
     if torch.is_grad_enabled() or (forced := _forced_rows.get()) == 0:
         return None
     batch, channels, height, width = x.shape
