@@ -1,4 +1,4 @@
-"""A restorer on test sets: scores per picture and on average, beside the published ones."""
+"""Evaluation of a restorer on test sets, with scores per picture and on average, beside published results."""
 
 from moceir.evaluation.published import PUBLISHED, expand
 from moceir.evaluation.scoring import (

@@ -1,4 +1,4 @@
-"""Markdown pages with measured parts: scripts write what stands between two marks, people write the rest."""
+"""Markdown pages with measured parts: scripts write the text between two marks, people write the rest."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from moceir.files import whole_file
 def check_parts(page: Path, names: Iterable[str]) -> None:
     """Check that a page has a place for each part, before anything is measured.
 
+    Args:
+        page: Markdown file.
+        names: Names of the parts.
+
     Raises:
-        ConfigError: If the page is missing, or has no marks for one of the parts.
+        ConfigError: If the page is missing or has no marks for one of the parts.
     """
     if not page.is_file():
         raise ConfigError(f"{page} does not exist; write the page, with a place for each measured part")
@@ -25,7 +29,12 @@ def check_parts(page: Path, names: Iterable[str]) -> None:
 
 
 def replace_part(page: Path, name: str, lines: Iterable[str]) -> None:
-    """Replace what stands between the marks of a part.
+    """Replace the text between the marks of a part.
+
+    Args:
+        page: Markdown file.
+        name: Name of the part.
+        lines: New text, without line ends.
 
     Raises:
         ConfigError: If the page is missing or has no such marks.

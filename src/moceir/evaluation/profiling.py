@@ -1,4 +1,4 @@
-"""What a network costs on this machine: multiply-accumulates, time and peak memory, by route and size."""
+"""Profiling of a network on this machine: multiply-accumulates, time and peak memory, by route and size."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ from moceir.weights import load
 Route = Literal["cheapest", "dearest", "taken"]
 ROUTES: dict[Route, Experts] = {"cheapest": "cheapest", "dearest": "dearest", "taken": "auto"}
 WARM_UPS = 2
+"""Restorations before the first one that is timed."""
 SAMPLE_BYTES = 60
-"""Of each pixel of a picture to measure with, as it is made."""
+"""Bytes per pixel that making a sample picture takes."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,19 @@ class Subject:
     """A network to measure.
 
     Attributes:
-        name: Of a model (see ``moceir.load``), or of a preset.
-        untrained: Whether it is a preset, which gets random weights, always the same.
+        name: Name of a model (see ``moceir.load``) or of a preset.
+        untrained: Whether ``name`` is a preset. Its weights are random, but always the same.
     """
 
     name: str
     untrained: bool = False
 
     def load(self) -> MoCEIR:
-        """Build the network.
+        """Build or load the network.
 
         Raises:
             ConfigError: If there is no such preset.
-            WeightsError: If there is no such model.
+            WeightsError: If there is no such model, or it is damaged or unsafe.
         """
         if not self.untrained:
             return load(self.name)
@@ -65,19 +66,19 @@ class Subject:
 
 @dataclass(frozen=True)
 class Profile:
-    """What one picture costs on one route.
+    """Cost of one picture on one route.
 
     Attributes:
         model: Name of the network.
-        width: Of the picture, in pixels.
-        height: Likewise.
-        parameters: Of the whole network, in all experts.
-        route: ``cheapest`` and ``dearest`` are forced; ``taken`` is what the routers choose for `sample_picture`.
-        experts: The experts of that route in each decoder block, deep first.
-        gmacs: 10^9 multiply-accumulates of convolutions and matrix products.
-        fft_gops: 10^9 real operations of the experts' FFTs, which are not among those.
+        width: Width of the picture, in pixels.
+        height: Height of the picture, in pixels.
+        parameters: Number of parameters of the whole network, including all experts.
+        route: ``cheapest`` and ``dearest`` are forced; ``taken`` is the choice of the routers for ``sample_picture``.
+        experts: Experts of the route in each decoder block, deep first.
+        gmacs: Multiply-accumulates of convolutions and matrix products, in 10^9.
+        fft_gops: Real operations of the FFTs of the experts, in 10^9, which ``gmacs`` does not include.
         seconds: Median time of a restoration.
-        peak_memory_mib: Memory at its peak above that of the loaded model; None where it cannot be told.
+        peak_memory_mib: Peak memory above that of the loaded model, in MiB; None where it cannot be measured.
     """
 
     model: str
@@ -95,15 +96,18 @@ class Profile:
 def describe_machine(
     device: str = "auto", threads: int | None = None, precision: str = "auto"
 ) -> dict[str, str | int | None]:
-    """What a measured time must be read beside: processor, cores, threads, device, precision and the version of torch.
+    """Describe the machine that times are measured on.
 
     Args:
-        device: As for `Restorer`.
-        threads: Of torch on the processor, if not those it has now.
-        precision: As for `Restorer`.
+        device: Device, as for ``Restorer``.
+        threads: Threads of torch on the processor; None for the current number.
+        precision: Precision, as for ``Restorer``.
+
+    Returns:
+        Processor, cores, threads, device, precision and the version of torch.
 
     Raises:
-        ConfigError: If the device is unknown or not there, or lacks the precision.
+        ConfigError: If the device is unknown or not available, or does not support the precision.
     """
     chosen = choose_device(device)
     return {
@@ -119,7 +123,7 @@ def describe_machine(
 
 
 def wait_for(device: torch.device) -> None:
-    """Let a device finish its work, so that the clock can be read."""
+    """Wait until a device has finished its work, so that the clock can be read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -127,7 +131,15 @@ def wait_for(device: torch.device) -> None:
 
 
 def sample_picture(width: int, height: int) -> Tensor:
-    """A smooth pattern with Gaussian noise of sigma 25/255: ``(1, 3, height, width)`` in [0, 1], always the same."""
+    """Create a smooth pattern with Gaussian noise of sigma 25/255, always the same for a size.
+
+    Args:
+        width: Width in pixels, at least 1.
+        height: Height in pixels, at least 1.
+
+    Returns:
+        ``(1, 3, height, width)`` in [0, 1].
+    """
     y, x = torch.linspace(0, 6, height)[:, None], torch.linspace(0, 6, width)
     smooth = 0.5 + 0.4 * torch.stack([torch.sin(x + y), torch.cos(2 * x - y), torch.sin(x) * torch.cos(y)])
     noise = torch.randn(smooth.shape, generator=torch.Generator().manual_seed(0))
@@ -145,20 +157,24 @@ def profile(
     repeat: int = 5,
     compiled: bool = False,
 ) -> Iterator[Profile]:
-    """Measure one network at one size on each route.
+    """Measure a network at one size on each route.
 
     Args:
-        subject: What to measure.
-        width: Of the picture, in pixels, from 1.
-        height: Likewise.
-        device: As for `Restorer`.
-        precision: Likewise.
-        threads: Of torch on the processor; None leaves them as they are.
-        repeat: How many restorations the median is taken of, from 1.
-        compiled: As for `Restorer`; the peak memory on the processor is that without it.
+        subject: Network to measure.
+        width: Width of the picture in pixels, at least 1.
+        height: Height of the picture in pixels, at least 1.
+        device: Device, as for ``Restorer``.
+        precision: Precision, as for ``Restorer``.
+        threads: Threads of torch on the processor; None for the current number.
+        repeat: Number of restorations to take the median of, at least 1.
+        compiled: Whether to compile, as for ``Restorer``. Peak memory on the processor is always measured without.
+
+    Yields:
+        The cost on the cheapest, the dearest and the taken route.
 
     Raises:
-        ConfigError: If the preset or the device is unknown or not there, or the device lacks the precision.
+        ConfigError: If the preset or the device is unknown or not available, or the device does not support the
+            precision.
         ImageError: If the picture does not fit into memory.
         WeightsError: If the model is missing, damaged or unsafe.
     """
@@ -192,7 +208,7 @@ def profile(
 
 
 def _median_seconds(restorer: Restorer, picture: Tensor, repeat: int) -> float:
-    """Median time of `repeat` restorations, all work on the device included."""
+    """Measure the median time of ``repeat`` restorations, including all work on the device."""
     for _ in range(WARM_UPS):
         restorer.restore(picture)
     seconds: list[float] = []
@@ -206,13 +222,13 @@ def _median_seconds(restorer: Restorer, picture: Tensor, repeat: int) -> float:
 
 
 def median_process_seconds(calls: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """Measure the median processor time of each call in seconds; each round makes all calls in turn.
+    """Measure the median processor time of each call in seconds. Each round makes all calls in turn.
 
-    With one thread this is the time that passes on an idle machine, and other programs hardly disturb it.
+    With one thread, this equals the elapsed time on an idle machine, and other programs hardly disturb it.
 
     Args:
-        calls: What to measure.
-        rounds: How many rounds are measured, from 1; one more goes before them as a warm-up.
+        calls: Functions to measure.
+        rounds: Number of measured rounds, at least 1. One more round before them is a warm-up.
     """
     taken: list[list[float]] = [[] for _ in calls]
     for lap in range(rounds + 1):
@@ -225,7 +241,7 @@ def median_process_seconds(calls: Sequence[Callable[[], object]], rounds: int) -
 
 
 def _cpu_name() -> str:
-    """Name of the processor; on Linux Python itself knows only its family."""
+    """Return the name of the processor. On Linux, Python only knows its family."""
     if (info := Path("/proc/cpuinfo")).exists():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
@@ -234,7 +250,7 @@ def _cpu_name() -> str:
 
 
 def _peak_mib(restorer: Restorer, subject: Subject, picture: Tensor, experts: Experts, precision: str) -> float | None:
-    """Peak memory of one restoration: what torch handed out on CUDA, what the system handed out on the processor."""
+    """Measure the peak memory of a restoration: memory allocated by torch on CUDA, by the process on the processor."""
     if restorer.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(restorer.device)
         before = torch.cuda.memory_allocated(restorer.device)
@@ -255,15 +271,26 @@ def cpu_peak_bytes(
     threads: int = 1,
     precision: str = "auto",
 ) -> int | None:
-    """Measure the peak memory of one restoration on the processor, above that of the loaded model.
+    """Measure the peak memory of a restoration on the processor, above that of the loaded model.
 
-    In a fresh process: in this one, memory of earlier restorations is still at hand and would be used again unseen.
+    The restoration runs in a fresh process. This process may still hold memory of earlier restorations, which would be
+    reused without being counted.
+
+    Args:
+        subject: Network to measure.
+        width: Width of the picture in pixels, at least 1.
+        height: Height of the picture in pixels, at least 1.
+        experts: Experts, as for ``Restorer``.
+        threads: Threads of torch.
+        precision: Precision, as for ``Restorer``.
 
     Returns:
-        Bytes at the peak; None where the system cannot tell.
+        Bytes at the peak; None where the system does not report them.
 
     Raises:
+        ConfigError: If the preset is unknown or the processor does not support the precision.
         ImageError: If the picture does not fit into memory.
+        WeightsError: If the model is missing, damaged or unsafe.
     """
     arguments = (subject, width, height, experts, threads, precision)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
@@ -271,8 +298,8 @@ def cpu_peak_bytes(
             return fresh.submit(_peak_in_this_process, *arguments).result()
         except BrokenProcessPool as error:
             msg = (
-                f"the process that restored {width}x{height} pixels to measure its memory was ended from outside, most "
-                "likely for lack of memory; choose a smaller size"
+                f"the process that restored {width}x{height} pixels to measure its memory was killed, most likely "
+                "because memory ran out; choose a smaller size"
             )
             raise ImageError(msg) from error
 
@@ -280,20 +307,26 @@ def cpu_peak_bytes(
 def _peak_in_this_process(
     subject: Subject, width: int, height: int, experts: Experts, threads: int, precision: str
 ) -> int | None:
-    """In a process of its own: memory above that of the loaded model while one picture is restored."""
+    """Measure the memory above that of the loaded model while a picture is restored, in a process of its own."""
     torch.set_num_threads(threads)
     restorer = Restorer(subject.load(), "cpu", experts, precision=precision)
     picture = sample_picture(width, height)
-    restorer.restore(sample_picture(8, 8))  # what the libraries set up once is not the picture's
-    # As the commands do, but after loading, so that nothing which loading freed can be used again unseen.
+    restorer.restore(sample_picture(8, 8))  # one-time setup of libraries does not belong to the picture
+    # As in the commands, but after loading, so that memory which loading freed is not reused without being counted.
     keep_freed_memory()
     return peak_growth_bytes(lambda: restorer.restore(picture))
 
 
 def peak_growth_bytes(act: Callable[[], object]) -> int | None:
-    """How far a call raises this process's memory above where it stood, at most; None where the system cannot tell.
+    """Measure by how many bytes a call raises the memory of this process at most.
 
-    Where the high-water mark cannot be set back (outside Linux), what loading needed for a moment hides as much of it.
+    Where the high-water mark cannot be reset (outside Linux), an earlier peak hides growth below it.
+
+    Args:
+        act: Function to call.
+
+    Returns:
+        Bytes above the memory before the call; None where the system does not report them.
     """
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
@@ -304,7 +337,7 @@ def peak_growth_bytes(act: Callable[[], object]) -> int | None:
 
 
 def _high_water_bytes() -> int | None:
-    # Linux's getrusage counts in the process this one was started from: its own mark stands in its status alone.
+    # On Linux, getrusage includes the peak of the parent process. Only /proc/self/status has that of this process.
     if (status := Path("/proc/self/status")).exists():
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
         if "VmHWM" in fields:

@@ -1,6 +1,6 @@
-"""What the papers report, as data: one table per setting, and the names under which its benchmarks go together.
+"""Published results as data: one table per setting, and the settings as groups of benchmarks.
 
-Source: MoCE-IR (arXiv 2411.18466), tables 1, 2 and 3; each method trained on the data of the setting.
+Source: MoCE-IR (arXiv 2411.18466), tables 1, 2 and 3. Each method was trained on the data of the setting.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from moceir.data.layouts import find_benchmark
 from moceir.errors import ConfigError
 
 REFERENCE = "MoCE-IR-S"
-"""The published network that ours is compared with."""
+"""Published network that ours are compared with."""
 
 
 class Score(NamedTuple):
-    """PSNR in dB and SSIM, which some papers leave out."""
+    """PSNR in dB, and SSIM if it was published."""
 
     psnr_db: float
     ssim: float | None = None
@@ -28,10 +28,10 @@ class PublishedTable:
     """Results of several methods on the benchmarks of one setting.
 
     Attributes:
-        title: What the setting is called.
-        benchmarks: Names of the columns.
-        rows: By method, one score per column.
-        means: By method, the mean as published.
+        title: Name of the setting.
+        benchmarks: Names of the benchmarks, which are the columns.
+        rows: Scores by method, one per benchmark.
+        means: Mean by method, as published.
     """
 
     title: str
@@ -94,7 +94,10 @@ PUBLISHED: dict[str, PublishedTable] = {
 
 
 def expand(names: Iterable[str]) -> list[str]:
-    """Replace the names of settings (``aio3``, ``aio5``, ``cdd11``, ``all``) by those of their benchmarks, each once.
+    """Replace names of settings by the names of their benchmarks, without duplicates.
+
+    Args:
+        names: Benchmarks and settings (``aio3``, ``aio5``, ``cdd11`` or ``all``).
 
     Raises:
         ConfigError: If a name is neither a setting nor a benchmark.
@@ -113,7 +116,13 @@ def expand(names: Iterable[str]) -> list[str]:
 
 
 def tables_for(measured: Iterable[str]) -> list[PublishedTable]:
-    """The tables to show beside measured benchmarks: those measured whole, and any that shows what these do not."""
+    """Choose the tables to show beside measured benchmarks.
+
+    These are the tables whose benchmarks were all measured, and those that cover any of the remaining benchmarks.
+
+    Args:
+        measured: Names of the measured benchmarks.
+    """
     left = set(measured)
     whole = [table for table in PUBLISHED.values() if left.issuperset(table.benchmarks)]
     left -= {name for table in whole for name in table.benchmarks}

@@ -1,4 +1,4 @@
-"""Evaluations as text for files: JSON, CSV with a row per picture, and Markdown beside the published results."""
+"""Reports of evaluations: JSON, CSV with one row per picture, and Markdown with the published results."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ _TITLES = {
 
 
 def to_json(results: Sequence[Evaluation]) -> dict[str, Any]:
-    """Return the content of a JSON file: one evaluation as it is, several as a list under the key ``benchmarks``."""
+    """Return the content of a JSON file: a single evaluation as it is, several as a list under ``benchmarks``."""
     rows = [result.to_json() for result in results]
     return rows[0] if len(rows) == 1 else {"benchmarks": rows}
 
 
 def to_csv(results: Iterable[Evaluation]) -> str:
-    """One row per picture; the route is written as ``3|0|2``, one expert per decoder block, several as ``3+2|0+1``."""
+    """Format evaluations as CSV with one row per picture.
+
+    Routes are written as ``3|0|2``: one expert per decoder block, or several as in ``3+2|0+1``.
+    """
     text = io.StringIO()
     writer: csv.DictWriter[str] | None = None
     for result in results:
@@ -46,10 +49,10 @@ def to_csv(results: Iterable[Evaluation]) -> str:
 
 
 def to_markdown(results: Sequence[Evaluation]) -> str:
-    """Scores, the published tables with ours below, and the experts taken.
+    """Format scores, the published tables with ours below, and the usage of the experts as Markdown.
 
     Args:
-        results: Of one model by one protocol, from 1 upwards.
+        results: One or more evaluations of one model by one protocol.
     """
     first = results[0]
     measures = first.measures()
@@ -87,11 +90,11 @@ def to_markdown(results: Sequence[Evaluation]) -> str:
 
 
 def beside_published(table: PublishedTable, results: Sequence[Evaluation]) -> list[str]:
-    """The columns of a published table that were measured, and the mean if all were, as lines of Markdown.
+    """Format the measured columns of a published table as lines of Markdown, with the mean if all were measured.
 
     Args:
-        table: With `REFERENCE` among its rows.
-        results: Of one model by one protocol; those of other benchmarks are left out.
+        table: Published table. ``REFERENCE`` must be among its rows.
+        results: Evaluations of one model by one protocol. Benchmarks that are not in the table are left out.
     """
     measured = {result.benchmark: result for result in results}
     columns = [name for name in table.benchmarks if name in measured]
@@ -109,16 +112,16 @@ def beside_published(table: PublishedTable, results: Sequence[Evaluation]) -> li
     protocol = results[0].protocol
     note = f"{table.title}. PSNR in dB / SSIM, as published and ours ({protocol} protocol)."
     if protocol != "published":
-        note += " The published rows are of cropped pictures, so the difference holds nearly, not exactly."
+        note += " The published rows use cropped pictures, so the difference is only approximate."
     if any(len(measured[name].scores) < measured[name].available for name in columns):
-        note += " Ours are of a part of the pictures alone."
+        note += " Ours cover only a part of the pictures."
     rows = [[method, *map(_score, row)] for method, row in published.items()]
     rows += [[results[0].model, *map(_score, ours)], [f"difference to {REFERENCE}", *difference]]
     return [note, "", *markdown_table(header, rows)]
 
 
 def count_cell(result: Evaluation) -> str:
-    """Format the number of pictures scored, and of all pictures if these are more: ``16`` or ``16 of 68``."""
+    """Format the number of scored pictures, with the size of the test set if that is larger: ``16`` or ``16 of 68``."""
     done = len(result.scores)
     return str(done) if done == result.available else f"{done} of {result.available}"
 
@@ -139,11 +142,11 @@ def _difference(ours: Score, other: Score) -> str:
 
 
 def number_cell(value: float, digits: int, sign: str = "") -> str:
-    """Format a number, or a dash where it is not finite (PSNR of equal pictures, SSIM of tiny ones)."""
+    """Format a number, or a dash if it is not finite (PSNR of equal pictures, SSIM of tiny ones)."""
     return f"{value:{sign}.{digits}f}" if math.isfinite(value) else "-"
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table: the first column to the left, the others, which hold numbers, to the right."""
+    """Format the lines of a Markdown table; the first column is left-aligned, the others are right-aligned."""
     rules = ["---", *["---:"] * (len(header) - 1)]
     return [f"| {' | '.join(cells)} |" for cells in (header, rules, *rows)]

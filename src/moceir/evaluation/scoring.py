@@ -1,7 +1,7 @@
-"""A restorer on a test set: PSNR and SSIM per picture and on average, by a stated protocol.
+"""Evaluation of a restorer on a test set: PSNR and SSIM per picture and on average, by a stated protocol.
 
-The published protocol crops pictures centrally to multiples of 16, degrades 8-bit values, and compares the clipped
-result, not rounded to 8 bits, with the clean picture on full RGB; per picture, then averaged.
+The published protocol crops the centre of each picture to multiples of 16 and degrades 8-bit values. It compares the
+clipped result, not rounded to 8 bits, with the clean picture in full RGB. Scores are averaged over the pictures.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ from moceir.restoration.reports import ExpertUsage
 Protocol = Literal["published", "uncropped"]
 Pixels = NDArray[np.float32]
 CROP_MULTIPLE = 16
+"""Sides of pictures are cropped to multiples of this by the published protocol, in pixels."""
 
 
 class Pair(NamedTuple):
-    """A degraded picture and its clean version, both ``(H, W, 3)`` float32 in [0, 1]."""
+    """A degraded picture and its clean version, both ``(H, W, 3)`` float32 in [0, 1], with the name of the file."""
 
     name: str
     degraded: Pixels
@@ -43,29 +44,42 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class TestSet:
-    """Pictures to evaluate on, from one of three sources (see the functions below).
+    """Pictures to evaluate on. See ``benchmark_set``, ``paired_set`` and ``synthetic_set``.
 
     Attributes:
-        name: What the result is called.
-        files: Degraded and clean files; the degraded one is None where ``degrade`` makes it.
-        degrade: Degradation text, if the set has clean pictures alone.
+        name: Name of the test set in the results.
+        files: Degraded and clean files. The degraded file is None if ``degrade`` makes it.
+        degrade: Degradation as text, if the set has only clean pictures.
     """
 
-    __test__ = False  # not a pytest class, whatever its name looks like
+    __test__ = False  # its name looks like that of a pytest class
 
     name: str
     files: list[tuple[Path | None, Path]]
     degrade: str | None = None
 
     def pairs(self, protocol: Protocol, seed: int, limit: int | None) -> Iterator[Pair]:
-        """Read, crop and degrade one pair after the other; a picture's noise depends on seed and name alone."""
+        """Read, crop and degrade one pair after the other.
+
+        Args:
+            protocol: Whether to crop.
+            seed: Seed of synthetic degradations. Each one depends only on the seed, its text and the name of the file.
+            limit: Largest number of pairs, from the start of the set; None for all.
+
+        Yields:
+            The pairs.
+
+        Raises:
+            DataError: If a pair differs in size, or a picture is too small to crop.
+            ImageError: If a picture cannot be read.
+        """
         for degraded_file, clean_file in self.files[:limit]:
             clean = _read(clean_file, protocol)
             if degraded_file is not None:
                 degraded = _read(degraded_file, protocol)
                 if degraded.shape != clean.shape:
                     sizes = " and ".join(f"{a.shape[1]}x{a.shape[0]}" for a in (degraded, clean))
-                    raise DataError(f"{degraded_file} and {clean_file} differ in size ({sizes}); mend the pair")
+                    raise DataError(f"{degraded_file} and {clean_file} differ in size ({sizes}); fix the pair")
             else:
                 generator = sample_generator(seed, "evaluate", self.degrade or "", clean_file.stem)
                 batch = torch.from_numpy(clean).permute(2, 0, 1)[None]
@@ -76,18 +90,18 @@ class TestSet:
 
 @dataclass(frozen=True)
 class ImageScore:
-    """Scores of one picture; PSNR is infinite for equal pictures, SSIM is NaN for pictures under 11 pixels.
+    """Scores of one picture. PSNR is infinite for equal pictures; SSIM is NaN for pictures below 11 pixels.
 
     Attributes:
-        image: Name of the degraded (or only) file.
-        input_psnr_db: PSNR of the degraded picture.
-        psnr_db: PSNR of the restored picture.
+        image: Name of the degraded file, or of the clean file if there is no other.
+        input_psnr_db: PSNR of the degraded picture, in dB.
+        psnr_db: PSNR of the restored picture, in dB.
         input_ssim: SSIM of the degraded picture.
         ssim: SSIM of the restored picture.
-        seconds: Time of the restoration alone.
+        seconds: Time of the restoration, without reading and scoring.
         gmacs: Cost on the route taken, in 10^9 multiply-accumulates.
-        experts: The route: experts taken in each decoder block, deep first.
-        lpips: LPIPS of the restored picture, if it was asked for.
+        experts: Experts taken in each decoder block, deep first.
+        lpips: LPIPS of the restored picture; None if not measured.
     """
 
     image: str
@@ -102,11 +116,11 @@ class ImageScore:
 
     @property
     def gain_db(self) -> float:
-        """How much nearer to the clean picture restoring brought it, in dB; minus infinity if it was clean already."""
+        """Gain in PSNR by the restoration, in dB; minus infinity if the input already equals the clean picture."""
         return self.psnr_db - self.input_psnr_db if math.isfinite(self.input_psnr_db) else -math.inf
 
     def to_row(self) -> dict[str, Any]:
-        """The fields in order for JSON and CSV; what is not finite becomes None, what was not measured is left out."""
+        """Return the fields for JSON and CSV. Infinite and NaN numbers become None; LPIPS is left out if it is None."""
         fields = {name: _finite(value) for name, value in asdict(self).items()}
         if self.lpips is None:
             del fields["lpips"]
@@ -114,21 +128,22 @@ class ImageScore:
 
 
 MEASURES = ("input_psnr_db", "psnr_db", "input_ssim", "ssim", "lpips", "seconds", "gmacs")
+"""Attributes of ``ImageScore`` that are averaged."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The outcome of one model on one test set.
+    """Scores of one model on one test set.
 
     Attributes:
         benchmark: Name of the test set.
         model: Name of the model.
-        protocol: How pictures were cropped.
+        protocol: Protocol, which says how pictures were cropped.
         seed: Seed of synthetic degradations.
-        device: Where the network ran.
-        expert_count: How many experts each decoder block has.
-        available: How many pictures the set has.
-        scores: One per picture that was measured.
+        device: Device that the network ran on.
+        expert_count: Number of experts per decoder block.
+        available: Number of pictures in the test set.
+        scores: Scores of the pictures that were measured.
     """
 
     benchmark: str
@@ -141,22 +156,29 @@ class Evaluation:
     scores: list[ImageScore]
 
     def mean(self, measure: str) -> float:
-        """Average of a measure (an attribute of `ImageScore`) over the pictures for which it is defined; else NaN."""
+        """Average a measure over the pictures for which it is finite.
+
+        Args:
+            measure: Name of an attribute of ``ImageScore``.
+
+        Returns:
+            The mean; NaN if there are no such pictures.
+        """
         values = (getattr(score, measure) for score in self.scores)
         known = [value for value in values if value is not None and math.isfinite(value)]
         return sum(known) / len(known) if known else math.nan
 
     def measures(self) -> list[str]:
-        """Names of what was measured."""
+        """List the measures that at least one picture has."""
         return [name for name in MEASURES if any(getattr(score, name) is not None for score in self.scores)]
 
     def expert_shares(self) -> list[list[float]]:
-        """How large a share of the pictures went to each expert (columns), by decoder block (rows, deep first)."""
+        """Compute the share of the pictures that used each expert (columns), by decoder block (rows, deep first)."""
         routes = {self.benchmark: [score.experts for score in self.scores]}
         return ExpertUsage.of_routes(routes, self.expert_count).shares(self.benchmark)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-able summary with one row per picture; what is not finite becomes null."""
+        """Return a summary with one row per picture for JSON. Values that are not finite become None."""
         return {
             "benchmark": self.benchmark,
             "model": self.model,
@@ -173,18 +195,26 @@ class Evaluation:
 
 
 def benchmark_set(name: str, root: Path) -> TestSet:
-    """A published benchmark.
+    """Find the pictures of a published benchmark.
+
+    Args:
+        name: Name of the benchmark, for example ``cbsd68-s25``.
+        root: Folder that contains the data sets.
 
     Raises:
         ConfigError: If the benchmark is unknown.
-        DataError: If its folders are not below ``root`` or its pairs are incomplete.
+        DataError: If its folders are not in ``root`` or its pairs are incomplete.
     """
     benchmark = find_benchmark(name)
     return TestSet(name, find_pairs(benchmark, root), benchmark.degrade)
 
 
 def paired_set(degraded: Path, clean: Path) -> TestSet:
-    """Two folders, matched by name.
+    """Pair the pictures of two folders by name.
+
+    Args:
+        degraded: Folder of degraded pictures.
+        clean: Folder of clean pictures.
 
     Raises:
         DataError: If a picture has no partner.
@@ -193,11 +223,16 @@ def paired_set(degraded: Path, clean: Path) -> TestSet:
 
 
 def synthetic_set(clean: Path, degradation: str, name: str | None = None) -> TestSet:
-    """A folder of clean pictures and a degradation such as ``noise:sigma=25``.
+    """Combine a folder of clean pictures with a degradation.
+
+    Args:
+        clean: Folder of clean pictures.
+        degradation: Degradation as text, for example ``noise:sigma=25``.
+        name: Name of the test set; None for that of the degradation.
 
     Raises:
-        ConfigError: If the degradation cannot be read.
-        ImageError: If the folder holds no picture.
+        ConfigError: If the degradation cannot be parsed.
+        ImageError: If the folder contains no pictures.
     """
     parse(degradation)
     return TestSet(name or degradation, [(None, path) for path, _ in image_io.find([clean])], degradation)
@@ -217,18 +252,18 @@ def evaluate(
     """Restore every picture of a test set and score it.
 
     Args:
-        restorer: What to judge.
-        model_name: What the result calls it.
-        test_set: On what.
-        protocol: ``published`` crops to multiples of 16, ``uncropped`` takes pictures whole.
+        restorer: Restorer to evaluate.
+        model_name: Name of the model in the results.
+        test_set: Pictures to evaluate on.
+        protocol: ``published`` crops to multiples of 16; ``uncropped`` uses whole pictures.
         seed: Seed of synthetic degradations.
-        limit: Take the first so many pictures only.
-        lpips: Measure this distance too (see ``moceir.data.metrics.load_lpips``).
+        limit: Number of pictures to use, from the start of the set; None for all.
+        lpips: Computes LPIPS (see ``moceir.data.metrics.load_lpips``); None to leave it out.
         on_score: Called after each picture, for progress.
 
     Raises:
         ConfigError: If the limit is not positive.
-        DataError: If a pair differs in size.
+        DataError: If a pair differs in size, or a picture is too small to crop.
         ImageError: If a picture cannot be read.
     """
     if limit is not None and limit < 1:
@@ -283,5 +318,5 @@ def _psnr(restored: Pixels, clean: Pixels) -> float:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity and no NaN."""
+    """Replace numbers that are not finite by None, since JSON has no infinity and no NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation side by side: degraded, restored, clean."""
+"""Sheets of evaluated pictures side by side: degraded, restored, clean."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ if TYPE_CHECKING:
 
 MARGIN_PX, TITLE_PX, LABEL_PX = 8, 26, 22
 CELL_PX = 400
-"""Pictures wider than this are scaled down to it; narrower ones get their own size and at least half this column."""
-
+"""Pictures wider than this are scaled down to it; narrower ones keep their size. Columns take at least half of it."""
 
 Choice = Callable[[Sequence[ImageScore]], Sequence[int]]
-"""Which pictures of a test set are shown: their places, in the order of the rows."""
+"""Function that returns the indices of the pictures to show, in the order of the rows."""
 
 
 def worst_sheet(restorer: Restorer, evaluated: list[tuple[TestSet, Evaluation]], count: int) -> Image.Image:
-    """Draw the pictures of lowest PSNR, those of each test set below each other, worst first.
+    """Draw the pictures with the lowest PSNR of each test set, worst first.
 
     Args:
-        restorer: What was evaluated.
-        evaluated: Test sets with their outcomes.
-        count: How many pictures of each set, from 1.
+        restorer: Restorer that was evaluated.
+        evaluated: Test sets with their evaluations.
+        count: Number of pictures per test set, at least 1.
+
+    Raises:
+        DataError: If a pair differs in size.
+        ImageError: If a picture cannot be read.
     """
     return picture_sheet(restorer, evaluated, lambda s: sorted(range(len(s)), key=lambda i: s[i].psnr_db)[:count])
 
@@ -41,15 +44,20 @@ def picture_sheet(
     choose: Choice,
     window: tuple[int, int] | None = None,
 ) -> Image.Image:
-    """Draw chosen pictures of each test set below each other: degraded, restored, clean.
+    """Draw chosen pictures of each test set, one row each: degraded, restored, clean.
 
-    They are read, degraded and restored anew, which gives what was scored: a picture depends on seed and name alone.
+    The pictures are read, degraded and restored again. The result is the same as that which was scored, because a
+    degradation depends only on the seed and the name of the file.
 
     Args:
-        restorer: What was evaluated.
-        evaluated: Test sets with their outcomes.
-        choose: Which pictures.
-        window: Show of each picture the middle of this width and height in pixels at most, and not all of it.
+        restorer: Restorer that was evaluated.
+        evaluated: Test sets with their evaluations.
+        choose: Chooses the pictures of each test set.
+        window: Largest width and height in pixels of the central part to show; None shows whole pictures.
+
+    Raises:
+        DataError: If a pair differs in size.
+        ImageError: If a picture cannot be read.
     """
     rows: list[Image.Image] = []
     for test_set, result in evaluated:
@@ -72,8 +80,8 @@ def _middle(pixels: Pixels, width: int, height: int) -> Pixels:
 
 
 def stack_rows(rows: list[Image.Image]) -> Image.Image:
-    """Rows below each other on white."""
-    from PIL import Image  # noqa: PLC0415 - an extra, needed for sheets alone
+    """Stack pictures on a white background, one below the other."""
+    from PIL import Image  # noqa: PLC0415 - an extra that only sheets need
 
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
     top = 0
@@ -84,7 +92,7 @@ def stack_rows(rows: list[Image.Image]) -> Image.Image:
 
 
 def _row(title: str, pictures: Sequence[Pixels], score: ImageScore) -> Image.Image:
-    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - an extra, needed for sheets alone
+    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - an extra that only sheets need
 
     labels = (
         f"input: {_scores(score.input_psnr_db, score.input_ssim)}",
@@ -107,7 +115,7 @@ def _row(title: str, pictures: Sequence[Pixels], score: ImageScore) -> Image.Ima
 
 
 def _scores(psnr_db: float, ssim: float) -> str:
-    """``28.31 dB, SSIM 0.871``; SSIM is left out where it is not defined."""
+    """Format ``28.31 dB, SSIM 0.871``; SSIM is left out where it is not defined."""
     if math.isinf(psnr_db):
         return "equal to clean"
     return f"{psnr_db:.2f} dB" + ("" if math.isnan(ssim) else f", SSIM {ssim:.3f}")
