@@ -1,17 +1,15 @@
-"""Measure how much of the time for a batch of small files the network takes, and whether memory stays flat.
+"""Measure how much of the time for many small files the network takes, and whether memory stays constant.
 
     python benchmarks/files.py --files 500
 
-Makes files of all formats, depths and channels (48 to 160 pixels a side) and restores them with `moceir restore` in
-this process. Prints
+The script makes files of all formats, depths and channels, with sides of 48 to 160 pixels, on the disk of --folder. It
+restores them with `moceir restore` in this process and prints
 
-- the share of the time that the network takes, as the command reports it and as measured here: from reading the first
-  file to writing the last one; imports and loading are listed separately as "before and after",
-- the time that the network alone takes for the same pictures, one after the other and without files: reading and
-  writing overlap with the network, but they need the processor too,
+- the share of the time that the network takes, as the command reports it and as measured here. The time runs from
+  reading the first file to writing the last one. Imports and loading are listed separately as "before and after".
+- the time that the network takes for the same pictures one after the other, without files ("network alone"). In the
+  command, reading and writing overlap with the network, but they also use the processor.
 - the resident memory after each tenth of the files.
-
-The files are made on the disk of --folder.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ COLUMNS = ("files", "seconds", "in the network", "share", "network alone", "befo
 
 
 def make_files(folder: Path, count: int) -> None:
-    """Write smooth, noisy pictures of mixed kinds."""
+    """Write smooth pictures with noise, in mixed formats, depths and channels."""
     rng = np.random.default_rng(0)
     for number in range(count):
         height, width = rng.integers(48, 161, 2)
@@ -66,7 +64,7 @@ def resident_mb() -> float:
 
 
 def measure(folder: Path, count: int, model: str) -> dict[str, Any]:
-    """Run the command, and time the network inside it."""
+    """Run ``moceir restore`` and measure the time of the command, the time of the network inside it, and the memory."""
     network_seconds: list[float] = []
     memory: list[float] = []
     spans: list[float] = []
@@ -107,19 +105,19 @@ def measure(folder: Path, count: int, model: str) -> dict[str, Any]:
 
 
 def network_alone(folder: Path, model: str) -> float:
-    """Measure the seconds that the network takes for the same pictures, without files."""
+    """Measure the seconds that the network takes for the same pictures, without reading and writing files."""
     restorer = Restorer.from_pretrained(model, "cpu")
     pictures = [image_io.to_network(image_io.read(path)) for path, _ in image_io.find([folder / "in"])]
     return sum(restorer.restore_pixels(pixels).seconds for pixels in pictures)
 
 
 def main() -> None:
-    """Make the files, measure, print the table, write JSON."""
+    """Make the files, measure, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=500, help="how many files")
-    parser.add_argument("--model", default="tiny", help="bundled name or model folder")
+    parser.add_argument("--files", type=int, default=500, help="number of files")
+    parser.add_argument("--model", default="tiny", help="name of a bundled model or model folder")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
-    parser.add_argument("--folder", type=Path, help="where to make the files; the system's temporary folder by default")
+    parser.add_argument("--folder", type=Path, help="make the files here; default: the system's temporary folder")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -1,13 +1,14 @@
-"""Measure inference beside the plain network, and both beside what the processor can do at best.
+"""Measure inference, compared with the plain network and with a matrix product on the same processor.
 
     python benchmarks/inference.py --preset tiny --preset small --size 256x256 --threads 1 --threads 2 --json out.json
     python benchmarks/inference.py --preset tiny --size 1024x1024 --size 4000x3000 --alone --plot time.png
 
-Each runs in a process of its own: the package as ``moceir restore`` runs it (``moceir.models.execution``, its
-allocator), and the plain network of ``moceir.models.network`` with contiguous planes and the default allocator. The
-processes take turns, picture by picture, each with a large matrix product before it: the rate of the machine, to which
-that of the network is compared. Weights are random but the same for both, and so are the experts they choose. The plain
-network needs 2 GiB per megapixel and more; ``--alone`` leaves it out.
+Two networks are compared, each in its own process: the package as ``moceir restore`` runs it
+(``moceir.models.execution`` and its allocator), and the plain network of ``moceir.models.network`` with NCHW tensors
+and the default allocator. The processes take turns, picture by picture. Before each picture they compute a
+large matrix product (GEMM), which gives the rate of the machine to compare the network with. Weights are random but
+equal for both, and so are the experts that they choose. The plain network needs 2 GiB per megapixel and more;
+``--alone`` leaves it out.
 """
 
 from __future__ import annotations
@@ -41,19 +42,19 @@ GEMM_SIDE = 2048
 COLUMNS = ("preset", "size", "threads", "network", "seconds", "best", "peak MiB", "GFLOP/s", "of GEMM", "speed-up")
 
 _restore: Callable[[Tensor], Any]
-"""In a measuring process: what it measures. The package's gives the picture and reports of its routing."""
+"""Function that a measuring process measures. That of the package also returns routing reports."""
 
 
 def main() -> None:
-    """Measure each combination, print the table, write JSON."""
+    """Measure each combination of the options, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", action="append", help="repeatable; tiny by default")
-    parser.add_argument("--size", action="append", type=size, help="WIDTHxHEIGHT, repeatable; 256x256 by default")
-    parser.add_argument("--threads", action="append", type=int, help="repeatable; torch's own number by default")
-    parser.add_argument("--repeat", type=int, default=5, help="pictures that the median is taken of")
-    parser.add_argument("--alone", action="store_true", help="measure the package without the plain network")
-    parser.add_argument("--json", type=Path, help="write the results there")
-    parser.add_argument("--plot", type=Path, help="draw time and memory against megapixels there (.png, .svg)")
+    parser.add_argument("--preset", action="append", help="repeatable; default: tiny")
+    parser.add_argument("--size", action="append", type=size, help="WIDTHxHEIGHT, repeatable; default: 256x256")
+    parser.add_argument("--threads", action="append", type=int, help="repeatable; default: chosen by torch")
+    parser.add_argument("--repeat", type=int, default=5, help="number of pictures to take the median of")
+    parser.add_argument("--alone", action="store_true", help="leave out the plain network")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--plot", type=Path, help="draw time and memory by megapixels to this file (.png, .svg)")
     options = parser.parse_args()
 
     threads = options.threads or [torch.get_num_threads()]
@@ -75,7 +76,7 @@ def main() -> None:
 
 
 def draw(rows: list[dict[str, Any]]) -> Figure:
-    """Time and peak memory against megapixels: a line for each preset, network and number of threads."""
+    """Draw time and peak memory by megapixels, with one line per preset, network and number of threads."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
@@ -98,13 +99,13 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Read WIDTHxHEIGHT."""
+    """Parse ``WIDTHxHEIGHT``."""
     width, height = map(int, text.split("x"))
     return width, height
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """One row of the table."""
+    """Format one row of the table."""
     memory = "unknown" if row["peak_memory_mib"] is None else f"{row['peak_memory_mib']:.0f}"
     return [
         row["preset"],
@@ -126,17 +127,18 @@ def measure(
     """Measure the networks on one picture, in turns.
 
     Args:
-        name: Of a preset.
-        width: Of the picture, in pixels.
-        height: Likewise.
-        threads: Of each process.
-        repeat: Turns of each network.
-        networks: Which, the package at least.
+        name: Name of a preset.
+        width: Width of the picture in pixels, at least 1.
+        height: Height of the picture in pixels, at least 1.
+        threads: Number of threads of each process.
+        repeat: Number of pictures per network, at least 1.
+        networks: Networks to measure, the package first.
 
     Returns:
-        A row for each network. ``gflops`` are those of convolutions and matrix products, two per multiply-accumulate,
-        on the route that is taken, by the median time; ``share_of_gemm`` is their share of the median rate of a matrix
-        product of 2048x2048 in the same process; ``speed_up`` is against the last network's median.
+        One row per network. ``gflops`` is the rate at the median time on the route that is taken, where each
+        multiply-accumulate of convolutions and matrix products counts as two operations. ``share_of_gemm`` is the
+        ratio to the median rate of a 2048x2048 matrix product in the same process. ``speed_up`` is relative to the
+        median time of the last network.
     """
     context = multiprocessing.get_context("spawn")
     pools = {
@@ -144,7 +146,7 @@ def measure(
         for network in networks
     }
     try:
-        wait([pool.submit(int) for pool in pools.values()])  # all are ready before the first one is measured
+        wait([pool.submit(int) for pool in pools.values()])  # start all processes before measuring
         firsts = {network: pool.submit(first_picture, width, height).result() for network, pool in pools.items()}
         turns: dict[str, list[tuple[float, float]]] = {network: [] for network in networks}
         for _ in range(repeat):
@@ -180,7 +182,7 @@ def measure(
 
 
 def prepare(network: str, name: str, threads: int) -> None:
-    """In a measuring process: build the network and warm it up."""
+    """Build a network and warm it up. Runs in a measuring process."""
     global _restore
     torch.set_num_threads(threads)
     model = Subject(name, untrained=True).load().eval()
@@ -190,13 +192,15 @@ def prepare(network: str, name: str, threads: int) -> None:
         _restore = torch.inference_mode()(model)
     _restore(sample_picture(8, 8))
     if network == "package":
-        keep_freed_memory()  # after loading, so that what it freed does not hide from the measured memory
+        keep_freed_memory()  # after loading, so that memory which loading freed is not reused without being counted
 
 
 def first_picture(width: int, height: int) -> tuple[float | None, float]:
-    """In a measuring process: MiB that the first picture needs above the loaded network, and its 10^9 MACs.
+    """Measure the memory of the first picture. Runs in a measuring process.
 
-    The plain network does not report the experts it takes, and gives 0.
+    Returns:
+        Peak memory above that of the loaded network in MiB, or None where it cannot be measured; and 10^9 MACs, or 0
+        for the plain network, which does not report its experts.
     """
     picture = sample_picture(width, height)
     restored: list[Any] = []
@@ -206,7 +210,7 @@ def first_picture(width: int, height: int) -> tuple[float | None, float]:
 
 
 def take_turn(width: int, height: int) -> tuple[float, float]:
-    """In a measuring process: seconds of one picture, and GFLOP/s of a matrix product beside it."""
+    """Measure the seconds of a picture and the GFLOP/s of a matrix product. Runs in a measuring process."""
     picture = sample_picture(width, height)
     square = torch.rand(GEMM_SIDE, GEMM_SIDE)
     out = torch.empty_like(square)

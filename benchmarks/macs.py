@@ -1,8 +1,8 @@
-"""Count parameters and multiply-accumulates of every preset for one 224x224 image, on the cheapest and dearest route.
+"""Count parameters and multiply-accumulates of each preset for one 224x224 image, on the cheapest and dearest route.
 
     python benchmarks/macs.py
 
-Counts convolutions and matrix products (see ``moceir.models.cost``); the FFTs of the experts have their own column.
+See ``moceir.models.cost`` for what is counted. The FFTs of the experts have their own column.
 """
 
 from __future__ import annotations

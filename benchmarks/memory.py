@@ -1,8 +1,8 @@
-"""Measure the peak memory of whole pictures, and compare it with the prediction of ``moceir.restoration.memory``.
+"""Measure the peak memory of pictures and compare it with the prediction of ``moceir.restoration.memory``.
 
     python benchmarks/memory.py --preset tiny --size 1024x1024 --preset base --size 512x512
 
-Each picture is restored in a fresh process on the CPU, on the dearest route. The constants in
+Each picture is restored as a whole in a fresh process on the CPU, on the dearest route. The constants in
 ``moceir.restoration.memory`` are right as long as no measured peak exceeds its prediction.
 """
 
@@ -23,9 +23,9 @@ COLUMNS = ("preset", "size", "measured MiB", "predicted MiB", "measured / predic
 def main() -> None:
     """Print a table with one row per preset and size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", action="append", help="repeatable; tiny by default")
+    parser.add_argument("--preset", action="append", help="repeatable; default: tiny")
     parser.add_argument(
-        "--size", action="append", type=parse_size, help="WIDTHxHEIGHT, repeatable; five sizes by default"
+        "--size", action="append", type=parse_size, help="WIDTHxHEIGHT, repeatable; default: five sizes"
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     arguments = parser.parse_args()

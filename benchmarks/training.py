@@ -1,12 +1,13 @@
-"""Measure training: images per second, where a step's time goes, and how fast pairs are made.
+"""Measure training: images per second, the time of each part of a step, and how fast pairs are made.
 
     python benchmarks/training.py [--photographs FOLDER] [--json training.json]
 
-Steps are those of ``moceir train`` (Lightning, the recipe's mixture of tasks, loss, clipping, AdamW). Each network has
-a process of its own: the package with the allocator that ``moceir train`` sets; the plain network with contiguous
-planes and the default allocator, which is what a plain script does; and that again with the package's allocator, which
-tells how much of the gain is the allocator's. They make blocks of steps in turns, so that whatever else the machine
-does hits all. Without ``--photographs``, pictures are drawn, always the same.
+Steps are those of ``moceir train`` (Lightning, the recipe's mixture of tasks, loss, clipping, AdamW). Three networks
+are compared, each in its own process: the package with the allocator that ``moceir train`` sets; the plain network
+with NCHW tensors and the default allocator, as in a plain script; and the plain network with the allocator of
+the package, which shows how much of the gain is due to the allocator. The processes take turns with blocks of steps,
+so that other load on the machine affects all of them. Without ``--photographs``, the script draws pictures, always
+the same.
 """
 
 from __future__ import annotations
@@ -48,28 +49,28 @@ RECIPE = Path(__file__).parents[1] / "recipes" / "tiny.yaml"
 PHASES = ("data", "forward", "backward", "optimiser")
 NETWORKS = ("package", "plain", "plain, memory kept")
 WARM_UP_STEPS = 1
-"""Steps of each block that do not count: the first one sets up the optimiser's state."""
+"""Steps of each block that are not measured; the first one creates the state of the optimiser."""
 
 _steps_of: Callable[[int, int], list[dict[str, float]]]
-"""In a measuring process: seconds by phase of each step of a block, from its number and its length."""
+"""Function of a measuring process: takes the number and length of a block, returns seconds by phase of each step."""
 
 
 class PlainModule(RestorationModule):
-    """Trains the plain network, with contiguous planes."""
+    """Training of the plain network with NCHW tensors."""
 
     @property
     def training_view(self) -> MoCEIR:
-        """The network itself."""
+        """Plain network."""
         return self.network.to(memory_format=torch.contiguous_format)
 
 
 class Clock(L.Callback):
-    """Splits each step into its phases: the loss is the end of the forward one, clipping belongs to the optimiser."""
+    """Callback that measures the phases of each step. Forward includes the loss; optimiser includes clipping."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.steps: list[dict[str, float]] = []
-        """Seconds by phase of each step."""
+        """Seconds by phase, for each step."""
         self._current: dict[str, float] = {}
         self._last = 0.0
 
@@ -80,30 +81,30 @@ class Clock(L.Callback):
         self._last = now
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        """Start waiting for data."""
+        """Start the first phase, waiting for data."""
         self._last = time.perf_counter()
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """The batch is there."""
+        """End the phase of waiting for data."""
         self._lap("data")
 
     def on_before_backward(self, *_: Any) -> None:
-        """The loss is known."""
+        """End the forward phase."""
         self._lap("forward")
 
     def on_after_backward(self, *_: Any) -> None:
-        """The gradients are known."""
+        """End the backward phase."""
         self._lap("backward")
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """The weights are updated."""
+        """End the phase of the optimiser, and the step."""
         self._lap("optimiser")
         self.steps.append(self._current)
         self._current = {}
 
 
 def main() -> None:
-    """Measure what was asked for, print tables, write JSON."""
+    """Measure the chosen parts, print tables and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--parts",
@@ -111,20 +112,20 @@ def main() -> None:
         choices=("step", "loader", "synthesis"),
         metavar="PART",
         default=["step", "loader", "synthesis"],
-        help="step, loader, synthesis; all by default",
+        help="step, loader, synthesis; default: all",
     )
-    parser.add_argument("--recipe", type=Path, default=RECIPE, help="its tasks, loss and optimiser are taken")
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="recipe that gives tasks, loss and optimiser")
     parser.add_argument("--photographs", type=Path, help="folder of clean pictures")
     parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--patch", type=int, default=64, help="side of the patches in pixels")
+    parser.add_argument("--patch", type=int, default=64, help="side of the patches, in pixels")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--blocks", type=int, default=4, help="of each network")
-    parser.add_argument("--steps", type=int, default=4, help="measured in each block")
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="loader processes to try")
-    parser.add_argument("--samples", type=int, default=200, help="pairs to make for each rate")
-    parser.add_argument("--json", type=Path, help="write the results there")
+    parser.add_argument("--blocks", type=int, default=4, help="number of blocks per network")
+    parser.add_argument("--steps", type=int, default=4, help="number of measured steps per block")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="numbers of loader processes to try")
+    parser.add_argument("--samples", type=int, default=200, help="number of pairs per measurement")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
 
     keep_freed_memory()  # as moceir train does
@@ -136,7 +137,7 @@ def main() -> None:
         [f"model={options.preset}", f"stages=[{{share: 1, patch_px: {options.patch}, batch: {options.batch}}}]"],
     )
     if not recipe.tasks:
-        parser.error(f"{options.recipe} has sources of its own; give a recipe with tasks")
+        parser.error(f"{options.recipe} has sources instead of tasks; give a recipe with tasks")
     results: dict[str, Any] = describe_machine(options.device, options.threads)
     results |= {key: getattr(options, key) for key in ("preset", "patch", "batch", "blocks", "steps", "samples")}
     print(", ".join(f"{key} {value}" for key, value in results.items() if value is not None), end="\n\n")
@@ -155,7 +156,7 @@ def main() -> None:
 
 
 def draw_photographs(folder: Path, count: int = 12) -> Path:
-    """Fill a folder with seeded pictures of smooth shading, texture and edges, 480x320 pixels."""
+    """Write pictures of 480x320 pixels with smooth shading, texture and edges, always the same."""
     y, x = np.mgrid[0:320, 0:480].astype(np.float32) / 100
     for number in range(count):
         rng = np.random.default_rng(number)
@@ -168,9 +169,9 @@ def draw_photographs(folder: Path, count: int = 12) -> Path:
 
 
 def loaders(recipe: Recipe, data: Path, workers: int) -> tuple[Pairs, ScheduleCallback]:
-    """The loaders of a training run, the photographs decoded."""
+    """Create the loaders of a training run, with decoded photographs."""
     pairs = Pairs(recipe, data, workers=workers, processes=1)
-    schedule = ScheduleCallback(recipe.optimizer, 10**6, None)  # far from the end, which would change the patches
+    schedule = ScheduleCallback(recipe.optimizer, 10**6, None)  # far from the end, where the patches would change
     pairs.follow(schedule)
     pairs.setup("fit")
     return pairs, schedule
@@ -179,7 +180,7 @@ def loaders(recipe: Recipe, data: Path, workers: int) -> tuple[Pairs, ScheduleCa
 def quiet_trainer(
     device: torch.device, steps: int, callbacks: Sequence[L.Callback], clip_norm: float | None
 ) -> L.Trainer:
-    """A trainer that does the steps of ``moceir train`` and nothing beside them."""
+    """Create a trainer that makes the steps of ``moceir train`` and nothing else."""
     return L.Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=1,
@@ -197,7 +198,7 @@ def quiet_trainer(
 
 
 def measure_steps(recipe: Recipe, data: Path, device: str, threads: int, blocks: int, steps: int) -> dict[str, Any]:
-    """Blocks of steps of the networks in turns, on the same batches and from the same weights."""
+    """Measure blocks of steps of the networks in turns, on the same batches and from the same weights."""
     context = multiprocessing.get_context("spawn")
     pools = {
         network: ProcessPoolExecutor(
@@ -207,7 +208,7 @@ def measure_steps(recipe: Recipe, data: Path, device: str, threads: int, blocks:
     }
     done: dict[str, list[dict[str, float]]] = {network: [] for network in NETWORKS}
     try:
-        wait([pool.submit(int) for pool in pools.values()])  # all are ready before the first one is measured
+        wait([pool.submit(int) for pool in pools.values()])  # start all processes before measuring
         for block in range(blocks):
             for network, pool in pools.items():
                 done[network] += pool.submit(take_steps, block, steps).result()
@@ -234,7 +235,7 @@ def measure_steps(recipe: Recipe, data: Path, device: str, threads: int, blocks:
 
 
 def prepare_steps(network: str, recipe: Recipe, data: Path, device: str, threads: int) -> None:
-    """In a measuring process: the network in training, and its data."""
+    """Prepare the training of a network and its data. Runs in a measuring process."""
     global _steps_of
     if network != "plain":
         keep_freed_memory()
@@ -247,7 +248,7 @@ def prepare_steps(network: str, recipe: Recipe, data: Path, device: str, threads
     module = (RestorationModule if network == "package" else PlainModule)(recipe, config, pairs.names)
 
     def steps_of(block: int, steps: int) -> list[dict[str, float]]:
-        pairs.recipe = recipe.model_copy(update={"seed": block})  # other samples in each block
+        pairs.recipe = recipe.model_copy(update={"seed": block})  # each block has other samples
         clock = Clock(place)
         callbacks = [schedule, FiniteGradients(), clock]
         quiet_trainer(place, WARM_UP_STEPS + steps, callbacks, recipe.optimizer.clip_norm).fit(module, pairs)
@@ -257,18 +258,18 @@ def prepare_steps(network: str, recipe: Recipe, data: Path, device: str, threads
 
 
 def take_steps(block: int, steps: int) -> list[dict[str, float]]:
-    """In a measuring process: a block of steps."""
+    """Make a block of steps and return seconds by phase for each. Runs in a measuring process."""
     return _steps_of(block, steps)
 
 
 def quiet() -> None:
-    """Keep Lightning from reporting on each of many short trainings."""
+    """Silence the messages of Lightning about each of the many short trainings."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
 
 
 def summarise(steps: Sequence[dict[str, float]], batch: int) -> dict[str, Any]:
-    """Medians over the steps; the best step is what the machine does when nothing else wants it."""
+    """Summarise steps by medians, and by the best step, which is the least disturbed by other load."""
     totals = [sum(step.values()) for step in steps]
     seconds = {phase: statistics.median(step[phase] for step in steps) for phase in PHASES}
     return {
@@ -280,7 +281,7 @@ def summarise(steps: Sequence[dict[str, float]], batch: int) -> dict[str, Any]:
 
 
 def measure_loader(recipe: Recipe, data: Path, workers: Sequence[int], samples: int) -> list[dict[str, float]]:
-    """Pairs per second of the loader alone, by the number of its processes."""
+    """Measure the pairs per second of the loader without training, by the number of its processes."""
     results: list[dict[str, float]] = []
     for count in workers:
         pairs, _ = loaders(recipe, data, count)
@@ -301,7 +302,7 @@ def measure_loader(recipe: Recipe, data: Path, workers: Sequence[int], samples: 
 
 
 def measure_synthesis(recipe: Recipe, data: Path, device: torch.device, samples: int) -> list[dict[str, Any]]:
-    """Pairs per second of the degradations alone: one by one, as the loader makes them, and in batches by device."""
+    """Measure the pairs per second of the degradations: one by one, as in the loader, and in batches by device."""
     pairs, _ = loaders(recipe, data, 0)
     pairs.trainer = quiet_trainer(torch.device("cpu"), 1, (), None)
     clean = next(iter(pairs.train_dataloader())).clean
@@ -323,7 +324,7 @@ def measure_synthesis(recipe: Recipe, data: Path, device: torch.device, samples:
 
 
 def seconds_one_by_one(clean: Tensor, specs: Sequence[Spec]) -> float:
-    """Time to make as many pairs, each with a generator of its own."""
+    """Measure the seconds for one pair per degradation, each with its own generator."""
 
     def make() -> None:
         for number, spec in enumerate(specs):
@@ -334,9 +335,9 @@ def seconds_one_by_one(clean: Tensor, specs: Sequence[Spec]) -> float:
 
 
 def seconds_in_batches(clean: Tensor, specs: Sequence[Spec]) -> float:
-    """Time to degrade as many pictures in whole batches, on the device of the clean ones.
+    """Measure the seconds for one pair per degradation, in batches on the device of the clean pictures.
 
-    Parameters are drawn on the processor, where a number costs no synchronisation; the fields on the device.
+    Parameters are drawn on the processor, where reading them needs no synchronisation; fields are drawn on the device.
     """
     fields = torch.Generator(clean.device).manual_seed(0)
 
@@ -350,7 +351,7 @@ def seconds_in_batches(clean: Tensor, specs: Sequence[Spec]) -> float:
 
 
 def seconds_of(act: Callable[[], None], device: torch.device) -> float:
-    """Time of the second of two calls."""
+    """Measure the seconds of the second of two calls."""
     act()
     wait_for(device)
     began = time.perf_counter()

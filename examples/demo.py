@@ -1,7 +1,7 @@
 """Restore the example pictures with the bundled weights: ``make demo``.
 
-Writes the restored pictures and one sheet (degraded, restored, clean side by side), prints the PSNR of each picture
-before and after, and exits with 1 if any picture got worse.
+The demo writes the restored pictures and a sheet (degraded, restored and clean side by side), and prints the PSNR of
+each picture before and after. The exit code is 1 if a picture got worse.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ MARGIN_PX, LABEL_PX = 8, 24
 
 
 def main() -> int:
-    """Run the demo; the result is the exit code."""
+    """Run the demo and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="tiny")
-    parser.add_argument("--output", type=Path, default=Path("demo"))
+    parser.add_argument("--model", default="tiny", help="name of a bundled model or model folder")
+    parser.add_argument("--output", type=Path, default=Path("demo"), help="folder for the results")
     arguments = parser.parse_args()
 
     restorer = Restorer.from_pretrained(arguments.model)
@@ -57,13 +57,13 @@ def main() -> int:
 
 
 def psnr(restored: image_io.Pixels, clean: image_io.Pixels) -> float:
-    """PSNR in dB of two ``(H, W, 3)`` uint8 pictures."""
+    """Compute the PSNR of two ``(H, W, 3)`` uint8 pictures, in dB."""
     pair = (torch.from_numpy(a).permute(2, 0, 1)[None] / 255 for a in (restored, clean))
     return float(psnr_db(*pair))
 
 
 def sheet_row(pictures: list[NDArray[np.uint8]], labels: tuple[str, ...]) -> Image.Image:
-    """Pictures of one size side by side, a label above each."""
+    """Place pictures of one size side by side, each with a label above."""
     height, width = pictures[0].shape[:2]
     row = Image.new("RGB", (len(pictures) * (width + MARGIN_PX) + MARGIN_PX, height + LABEL_PX + MARGIN_PX), "white")
     draw = ImageDraw.Draw(row)

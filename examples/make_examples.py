@@ -1,7 +1,7 @@
-"""Make the example pairs from photographs that scikit-image bundles: `python examples/make_examples.py [FOLDER]`.
+"""Make the example pairs from photographs that come with scikit-image: `python examples/make_examples.py [FOLDER]`.
 
-With the versions in constraints.txt the files are the same, byte for byte; other versions or another processor may
-change pixels by one level. For the origin and terms of the photographs see README.md in this folder.
+With the versions in constraints.txt, the files are the same byte for byte. Other versions or processors may change
+pixels by one level. See README.md in this folder for the origin and terms of the photographs.
 """
 
 import sys
@@ -21,13 +21,13 @@ LONG_SIDE_PX = 384
 
 
 class Example(NamedTuple):
-    """One pair.
+    """A pair of pictures to make.
 
     Attributes:
-        name: Stem of both files.
-        source: Function in ``skimage.data`` that returns the photograph.
+        name: Name of both files, without suffix.
+        source: Name of the function in ``skimage.data`` that returns the photograph.
         crop: Top, left, height and width of the part to use, in pixels of the photograph.
-        degradation: How to degrade it, as text for ``moceir.degradations.parse``.
+        degradation: Degradation as text for ``moceir.degradations.parse``.
     """
 
     name: str
@@ -65,7 +65,7 @@ EXAMPLES = (
 
 
 def clean_picture(example: Example) -> Tensor:
-    """Crop and shrink the photograph: ``(1, 3, H, W)`` in [0, 1], whole 8-bit levels."""
+    """Crop and shrink a photograph; the result is ``(1, 3, H, W)`` in [0, 1], rounded to 8-bit levels."""
     top, left, height, width = example.crop
     photo = torch.from_numpy(getattr(data, example.source)())[top : top + height, left : left + width]
     pixels = photo.permute(2, 0, 1)[None].float() / 255
@@ -75,7 +75,7 @@ def clean_picture(example: Example) -> Tensor:
 
 
 def main(folder: Path) -> None:
-    """Write all pairs into the sub-folders ``clean`` and ``degraded``, and print the PSNR of each."""
+    """Write all pairs to the sub-folders ``clean`` and ``degraded``, and print the PSNR of each."""
     for seed, example in enumerate(EXAMPLES):
         clean = clean_picture(example)
         degraded = to_8_bit(degrade(clean, parse(example.degradation), torch.Generator().manual_seed(seed)))
