@@ -1,4 +1,4 @@
-"""Measured parts of a page are replaced between their marks, and nothing else is."""
+"""Tests of pages with measured parts: the text between the marks is replaced, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring memory and time measures what it says."""
+"""Tests of the measurement of time and memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from moceir.evaluation.profiling import Subject, _median_seconds, median_process
 from moceir.restoration import Restorer
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark can be set back on Linux alone")
+@pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark can only be reset on Linux")
 def test_memory_is_seen_though_it_is_given_back() -> None:
     code = (
         "from moceir.evaluation.profiling import peak_growth_bytes\n"
-        # The second is less than the first: a mark that is not set back would not show it.
+        # The second peak is lower than the first, so it is only visible if the high-water mark is reset.
         "for mib in (64, 32): print(peak_growth_bytes(lambda: bytearray(b'x') * (mib << 20)) / 2**20)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)

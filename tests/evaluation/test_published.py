@@ -1,4 +1,4 @@
-"""The published numbers agree with themselves, and groups of benchmarks are the columns of their tables."""
+"""Tests of the published results: means agree with scores, and groups of benchmarks with the columns of tables."""
 
 from __future__ import annotations
 

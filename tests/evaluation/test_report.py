@@ -1,4 +1,4 @@
-"""Evaluations as JSON, CSV and Markdown."""
+"""Tests of reports as JSON, CSV and Markdown."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def evaluation(
 
 
 def cells(markdown: str, first: str) -> list[list[str]]:
-    """The rows of all tables whose first cell is this."""
+    """Return the rows of all tables whose first cell is ``first``."""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines() if "|" in line]
     return [row[1:] for row in rows if row[0] == first]
 
 
 def through_json(results: list[Evaluation]) -> dict[str, Any]:
-    """What a reader of the file gets; infinity and NaN are not JSON."""
+    """Convert to JSON and back, without infinity and NaN, which are not JSON."""
     return json.loads(json.dumps(to_json(results), allow_nan=False))
 
 
 def test_json_of_one_is_flat_and_of_several_a_list() -> None:
     one = through_json([evaluation("rain100l")])
     assert one["psnr_db"] == 30
-    assert one["input_psnr_db"] == 20, "what is not finite is left out of the mean"
+    assert one["input_psnr_db"] == 20, "values that are not finite must not count in the mean"
     assert one["gmacs"] == 4.5
     assert one["expert_shares"] == [[1, 0, 0, 0], [0, 0.5, 0, 0.5]]
     assert one["rows"][1] == {

@@ -1,4 +1,4 @@
-"""What the figure of several pictures shows of groups: none alike, and none left out unsaid."""
+"""Tests of figures of several pictures: groups look different, and the figure says which are left out."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def test_groups_can_be_told_apart_and_the_smallest_are_said_to_be_missing() -> N
         (tuple(dots.get_edgecolor()[0]), len(dots.get_facecolor()), dots.get_paths()[0].vertices.tobytes())
         for dots in gates.collections
     }
-    assert len(looks) == MOST_GROUPS, "colour, filled or hollow, and shape"
+    assert len(looks) == MOST_GROUPS, "groups differ in colour, fill or shape"
     legend = gates.get_legend()
     assert [text.get_text() for text in legend.get_texts()] == shown
     figure.canvas.draw()
-    assert legend.get_window_extent().x0 >= gates.get_window_extent().x1, "beside the marks, not over them"
+    assert legend.get_window_extent().x0 >= gates.get_window_extent().x1, "the legend must not cover the markers"
     assert [label.get_text() for label in costs.get_yticklabels()] == shown
-    assert costs.patches[0].get_width() == 25, "5 of 4 to 8"
+    assert costs.patches[0].get_width() == 25, "5 is a quarter of the way from 4 to 8"
     assert {text.get_text() for text in costs.texts} == {f"{5e9 / 5000 / 1e3:.1f}"}, "kMACs per pixel"

@@ -1,4 +1,4 @@
-"""What is noted while a picture is restored, against direct computations."""
+"""Tests of observations, groups and the map of routes against direct computations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_an_observation_is_what_the_network_computes(nano: MoCEIR, dtype: str) -
     restorer = Restorer(nano, "cpu")
     seen = observe(restorer, image)
     np.testing.assert_array_equal(seen.restored, restorer.restore(image))
-    assert not nano.frequency_embedding._forward_hooks, "nothing stays behind"
+    assert not nano.frequency_embedding._forward_hooks, "the hook must be removed"
     scale = np.iinfo(dtype).max if dtype.startswith("u") else 1
     batch = torch.from_numpy(image.astype(np.float32) / np.float32(scale)).permute(2, 0, 1)[None]
     embeddings: list[torch.Tensor] = []

@@ -1,4 +1,4 @@
-"""Signatures: distances against the direct formula, unknown pictures, and files that do not fit."""
+"""Tests of signatures: distances against the direct formula, unknown pictures, and files that do not fit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIXING = torch.tensor([[1, 0.6, 0, 0, 0], [0, 1, 0, 0, 0.9], [0, 0, 0.2, 0, 0], 
 
 
 def sightings(count: int, seed: int) -> list[Sighting]:
-    """Clouds of points that are stretched and turned alike."""
+    """Draw clouds of points around the centres, all with the same covariance."""
     generator = torch.Generator().manual_seed(seed)
     return [
         Sighting(task, centre + MIXING @ torch.randn(5, generator=generator), ())
@@ -44,7 +44,7 @@ def signatures() -> Signatures:
 
 
 def direct_squares(seen: list[Sighting], features: Tensor) -> list[float]:
-    """Squared distances to all centres with the inverse of the shrunk scatter, in all dimensions."""
+    """Compute the squared distances to all centres directly, with the inverse of the shrunk scatter."""
     rows = torch.stack([sighting.features for sighting in seen]).double()
     scales = rows.std(dim=0)
     groups = [torch.stack([s.features.double() for s in seen if s.task == task]) / scales for task in TASKS]
@@ -72,7 +72,7 @@ def test_unseen_pictures_are_told_apart_and_counted(signatures: Signatures) -> N
         assert measured.accuracy(task) > 0.9
     counts = {"noise": {"noise": 6, "rain": 2}, "rain": {"rain": 3}, "low_rain": {"rain": 9}}
     counted = signatures.model_copy(update={"confusion": counts})
-    assert counted.precision("rain") == 3 / 5, "composites are no evidence against a guess among single tasks"
+    assert counted.precision("rain") == 3 / 5, "composites must not count in the precision of single tasks"
     assert counted.precision("haze") is None
     assert counted.accuracy("noise") == 6 / 8
 
@@ -82,10 +82,10 @@ def test_what_is_far_from_all_or_between_two_is_unknown(signatures: Signatures) 
     far = signatures.guess(CENTRES[1] * 4)
     assert far.task == UNKNOWN
     assert far.precision is None
-    assert next(iter(far.probabilities)) == "rain", "what is nearest is said all the same"
+    assert next(iter(far.probabilities)) == "rain", "the nearest task must still come first"
     assert far.distance > signatures.farthest
     patient = signatures.model_copy(update={"farthest": 1e9, "centres": ((0.0, 0.0),) * 3})
-    assert patient.guess(CENTRES[0]).task == UNKNOWN, "three tasks in one place: none is likelier than the others"
+    assert patient.guess(CENTRES[0]).task == UNKNOWN, "three tasks with the same centre are equally likely"
 
 
 def test_features_of_another_network_are_refused(signatures: Signatures) -> None:

@@ -1,4 +1,4 @@
-"""The counted cost against torch's own counter of convolutions and matrix products."""
+"""Tests of the cost in closed form against torch's counter of convolutions and matrix products."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONFIGS = {
 
 
 def counted_macs(config: ModelConfig, route: Route, height: int, width: int) -> float:
-    """What torch sees when it runs the network."""
+    """Count the MACs with torch while the network runs."""
     torch.manual_seed(0)
     network = for_inference(MoCEIR(config).eval())
     routes = torch.tensor(route).unsqueeze(1)
@@ -63,7 +63,7 @@ def test_macs_are_those_that_torch_counts(name: str, size: tuple[int, int]) -> N
 
 
 def test_the_published_networks_cost_what_is_published() -> None:
-    """33.4 and 73.0 GMACs at 224x224 were measured on the published code, on routes of an untrained network."""
+    """Compare with 33.4 and 73.0 GMACs at 224x224, measured on the published code with untrained routers."""
     for name, published in (("small", 33.4e9), ("base", 73.0e9)):
         cost = network_cost(preset(name), 224, 224)
         assert cost.macs(cost.cheapest) < published < cost.macs(cost.dearest) < 1.1 * published
@@ -88,11 +88,11 @@ def test_sizes_count_as_they_are_padded(height: int, width: int) -> None:
 
 
 def test_fft_operations_of_one_block() -> None:
-    """One channel of one 4x4 window: three transforms of 2.5 * 16 * 4 operations, 12 products of 6."""
+    """Count a 4x4 window of one channel by hand: three transforms of 2.5 * 16 * 4 operations, and 12 products of 6."""
     config = ModelConfig(
         dim=8, encoder_blocks=(0, 0, 0), latent_blocks=0, decoder_blocks=(0, 0, 1), refinement_blocks=0
     )
     cost: NetworkCost = network_cost(config, 8, 8)
     assert cost.expert_fft_ops[0][0] == 4 * (3 * 160 + 12 * 6), "rank 1, two by two windows"
-    # A window of 32 around 8x8 pixels is transformed whole, in each of 8 channels.
+    # A window of 32 around 8x8 pixels is transformed as a whole, in each of 8 channels.
     assert cost.expert_fft_ops[0][3] == 8 * (3 * 2.5 * 1024 * 10 + 32 * 17 * 6)

@@ -1,4 +1,4 @@
-"""An effort shifts routes: less of it never costs more, whatever the network, and each image is treated as alone."""
+"""Tests of effort: less effort never costs more, in any network, and images of a batch do not affect each other."""
 
 import math
 from itertools import pairwise
@@ -20,7 +20,7 @@ COMPLEXITY = torch.tensor([0.1, 0.25, 0.5, 1.0])
 
 
 def walk(seed: int, shift: float, top_k: int, blocks: int = 5) -> list[list[int]]:
-    """The route through a network whose scores in each block depend in no orderly way on the experts before it."""
+    """Return the route through a network whose scores depend randomly on the experts of earlier blocks."""
     route, departed = [], torch.zeros(1, dtype=torch.bool)
     for _ in range(blocks):
         generator = torch.Generator().manual_seed(hash((seed, *(tuple(sorted(block)) for block in route))))
@@ -45,7 +45,7 @@ def test_less_effort_never_costs_more_however_later_blocks_answer(seed: int, top
 
 
 def diverse_network(seed: int, top_k: int) -> MoCEIR:
-    """Random weights with loud routers, so that routes differ by image and by what happened before."""
+    """Create a network with large router weights, so that routes depend on the image and on earlier experts."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = MoCEIR(preset("nano").model_copy(update={"top_k": top_k, "decoder_blocks": (2, 2, 1)})).eval()
@@ -61,7 +61,7 @@ def images(count: int = 6) -> Tensor:
 
 
 def routes(network: MoCEIR, effort: float) -> list[Route]:
-    """The route of each image."""
+    """Return the route of each image."""
     with torch.inference_mode():
         decisions = network.restore_with_routing(images(), effort=effort)[1]
     return torch.stack([decision.experts for decision in decisions], dim=1).tolist()
@@ -74,7 +74,7 @@ def test_less_effort_never_costs_more_in_a_network(seed: int, top_k: int) -> Non
     costs = [[cost.macs(route) for route in routes(network, shift)] for shift in SHIFTS]
     for less, more in pairwise(costs):
         assert all(a <= b for a, b in zip(less, more, strict=True))
-    assert len({tuple(row) for row in costs}) >= 4, "most shifts change something: else this test is weak"
+    assert len({tuple(row) for row in costs}) >= 4, "most shifts must change something, or this test is weak"
     assert set(costs[0]) == {cost.macs(cost.cheapest)}
     assert set(costs[-1]) == {cost.macs(cost.dearest)}
 
@@ -91,7 +91,7 @@ def test_an_effort_takes_the_best_shifted_score_and_then_the_end_of_the_scale() 
     assert chosen == 2, "0.9 - 0.2 is above 1.0 - 0.4 and 0.5 - 0.1"
     assert choose(scores, 3, -0.4, departed)[0] == 0
     chosen, departed = choose(scores, 3, 0.5)
-    assert (chosen, bool(departed)) == (3, False), "the costliest was chosen already: nothing changed"
+    assert (chosen, bool(departed)) == (3, False), "the most expensive expert was chosen already, so nothing changes"
     chosen, departed = choose(scores, 2, 0.5, departed)
     assert (chosen, bool(departed)) == (3, True)
     assert choose(-scores, 0, 0.5, departed)[0] == 3

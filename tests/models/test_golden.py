@@ -1,4 +1,4 @@
-"""The network computes what the published one does: outputs, routes, gates, losses and gradients."""
+"""Tests against the published network: outputs, routes, gates, losses and gradients."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ from moceir.weights import load
 from moceir.weights.published import published_key, to_published
 
 TOLERANCE = {"nano": 2e-5, "nano_top2": 2e-5, "small": 1e-4, "base": 1e-4}
-"""Largest error of an output, relative to its largest value."""
+"""Largest allowed error of an output, relative to its largest value."""
 CASES = {"nano": 4, "nano_top2": 4, "small": 2, "base": 2}
 NETWORKS = sorted(CASES)
 
@@ -100,7 +100,7 @@ def test_images_of_the_mixed_batch_one_by_one(golden: Path, spread_nano: MoCEIR,
 
 
 class TrainStep:
-    """One forward and backward pass of the golden training step."""
+    """Forward and backward pass of the golden training step."""
 
     def __init__(self, golden: Path, dtype: torch.dtype = torch.float32) -> None:
         self.expected = load_file(golden / "nano_train_step.safetensors")
@@ -137,13 +137,13 @@ def test_training_output_and_experts(train_step: TrainStep) -> None:
 
 
 def test_training_gates_in_single_precision(train_step: TrainStep) -> None:
-    # One gate of 24 is 1.5e-5 off by rounding alone (the same network in double is within 4e-6, see below): the
-    # random weights of this checkpoint amplify it, whatever the order of the operations.
+    # One of 24 gates is off by 1.5e-5, only because of rounding: the random weights of this checkpoint amplify it,
+    # whatever the order of the operations. In double precision, the same network is within 4e-6 (see below).
     assert_gates(torch.stack([d.gates.detach() for d in train_step.decisions]), train_step.expected["gate"], 2e-5)
 
 
 def test_training_gates_and_output_in_double_precision(golden: Path) -> None:
-    """Free of our own rounding, so it shows that the formulas are the same."""
+    """Compare in double precision, where our rounding is negligible, to show that the formulas are the same."""
     expected = load_file(golden / "nano_train_step.safetensors")
     network = load(golden / "nano_lightning.ckpt").train().double()
     with torch.no_grad():
@@ -153,7 +153,7 @@ def test_training_gates_and_output_in_double_precision(golden: Path) -> None:
 
 
 def test_training_gradients(golden: Path) -> None:
-    # In double: in single precision the number of threads alone moves one of them by 3e-4 of its norm.
+    # In double precision, because in single precision the number of threads changes a gradient by 3e-4 of its norm.
     step = TrainStep(golden, torch.float64)
     gradients = {k.removeprefix("grad."): v for k, v in step.expected.items() if k.startswith("grad.")}
     assert len(gradients) == 12

@@ -1,4 +1,4 @@
-"""Layers, attention and window convolution against direct implementations of their formulas."""
+"""Tests of layers, attention and window convolution against direct implementations of their formulas."""
 
 import numpy as np
 import pytest
@@ -77,7 +77,7 @@ def test_window_convolution_has_the_right_gradient() -> None:
 
 
 def direct_channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
-    """The formula, one image and one head at a time."""
+    """Compute channel attention directly, one image and one head at a time."""
     heads = len(temperature)
     attended = torch.empty_like(v)
     for b in range(len(q)):
@@ -137,7 +137,7 @@ def test_layer_norm_is_over_the_channels_of_each_pixel() -> None:
         norm.weight.copy_(random(5, seed=1))
         norm.bias.copy_(random(5, seed=2))
     x = random(2, 5, 3, 4)
-    x[0, :, 0, 0] = 2.5  # a pixel without variance shows the eps
+    x[0, :, 0, 0] = 2.5  # for a pixel without variance, eps matters
     mean = x.mean(dim=1, keepdim=True)
     variance = (x - mean).square().mean(dim=1, keepdim=True)
     expected = (x - mean) / (variance + 1e-5).sqrt() * norm.weight.view(1, 5, 1, 1) + norm.bias.view(1, 5, 1, 1)

@@ -1,4 +1,4 @@
-"""What the whole network promises: any size, any batch, the same result each time, gradients everywhere."""
+"""Tests of the whole network: any size, any batch, deterministic results, gradients for all parameters."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def pictures(batch: int, height: int, width: int, seed: int = 0) -> Tensor:
 
 @pytest.fixture
 def mixed_batch(golden: Path) -> Tensor:
-    """Eight different images that take different routes through ``spread_nano``."""
+    """Load eight different images that take different routes through ``spread_nano``."""
     return load_file(golden / "nano_mixed_batch_eval.safetensors")["input"]
 
 
@@ -34,7 +34,7 @@ def test_each_image_of_a_batch_gets_what_it_gets_alone(
     images = mixed_batch[..., :height, :width]
     with torch.no_grad():
         together, decisions = spread_nano.restore_with_routing(images)
-        assert any(len(d.experts.unique()) > 1 for d in decisions), "all images took one route: the test is empty"
+        assert any(len(d.experts.unique()) > 1 for d in decisions), "all images took one route: the test is weak"
         for i in range(len(images)):
             alone, decided = spread_nano.restore_with_routing(images[i : i + 1])
             assert torch.allclose(together[i : i + 1], alone, rtol=0, atol=2e-5 * float(alone.abs().max()))
@@ -168,7 +168,7 @@ def test_routing_decisions_have_shapes_and_ranges(top_k: int) -> None:
         assert all(len(set(row)) == top_k for row in d.experts.tolist()), "an expert was chosen twice"
         assert (d.gates > 0).all()
         assert (d.gates.sum(dim=1) <= 1 + 1e-6).all()
-        assert (d.gates.diff(dim=1) <= 0).all(), "the best expert comes first"
+        assert (d.gates.diff(dim=1) <= 0).all(), "the best expert must come first"
 
 
 def test_forcing_the_chosen_routes_changes_nothing(spread_nano: MoCEIR, mixed_batch: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The named shapes and the error for a name that is none."""
+"""Tests of the named shapes, and of the error for unknown names."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The router, the balance loss and the expert mixture against direct implementations."""
+"""Tests of the router, the balance loss and the expert mixture against direct implementations."""
 
 import math
 from statistics import NormalDist, mean, stdev
@@ -17,7 +17,7 @@ COMPLEXITY = [0.1, 0.25, 0.5, 1.0]
 
 
 def shape(top_k: int = 1, *, bias_to_cheap: bool = True) -> ModelConfig:
-    """Eight channels at the first level, 64 in the frequency embedding."""
+    """Create a configuration with eight channels at full resolution and 64 in the frequency embedding."""
     return ModelConfig(dim=8, top_k=top_k, complexity_bias=bias_to_cheap)
 
 
@@ -33,7 +33,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 def direct_balance_loss(
     logits: list[list[float]], noisy: list[list[float]], top_k: int, weights: list[float], noise_std: float
 ) -> float:
-    """The formulas with plain numbers: rows are images, columns experts."""
+    """Compute the formulas with plain numbers; rows are images, columns are experts."""
 
     def squared_variation(values: list[float]) -> float:
         return (stdev(values) / (mean(values) + 1e-8)) ** 2
@@ -73,7 +73,7 @@ def test_forward_gives_the_balance_loss_of_its_own_noise(bias: bool) -> None:
 
 
 def importance_loss(r: Router, shares: list[float]) -> float:
-    """The importance half alone: under boundless noise every expert is equally likely, so load adds nothing."""
+    """Compute the importance part: with very large noise, all experts are equally likely and the load adds nothing."""
     r.noise_std = 1e9
     logits = torch.tensor([shares] * 3, dtype=torch.float64).log()
     return r.double().balance_loss(logits, logits).item()
@@ -107,7 +107,7 @@ def test_complexity_is_the_share_of_parameters(name: str) -> None:
     assert len(mixtures) == sum(preset(name).decoder_blocks)
     for mixture in mixtures:
         sizes = [sum(p.numel() for p in expert.parameters()) for expert in mixture.experts]
-        assert sizes == sorted(set(sizes)), "experts grow"
+        assert sizes == sorted(set(sizes)), "sizes must increase"
         assert mixture.router.complexity.tolist() == pytest.approx([size / sizes[-1] for size in sizes])
 
 
@@ -164,7 +164,7 @@ def test_mixture_equals_running_each_image_by_hand(top_k: int) -> None:
     embedding = 10 * random(9, 64, seed=3).double()
     with torch.no_grad():
         ours, decision = mixture(x, shared, embedding, RoutingRequest())
-        assert len(decision.experts[:, 0].unique()) == 4, "some expert stayed idle: the test is weak"
+        assert len(decision.experts[:, 0].unique()) == 4, "an expert is not used, so the test is weak"
         for b in range(9):
             chances = decision.logits[b].softmax(dim=0)
             chosen = chances.argsort(descending=True)[:top_k].tolist()
@@ -174,7 +174,7 @@ def test_mixture_equals_running_each_image_by_hand(top_k: int) -> None:
 
 @pytest.mark.parametrize("top_k", [1, 2])
 def test_with_one_expert_per_image_the_restoration_teaches_the_routers_nothing(top_k: int) -> None:
-    """The gate scales all queries alike, and the attention behind the experts takes their norm out again."""
+    """Show that the gate cancels: it scales all queries equally, and cross-attention normalises them again."""
     torch.manual_seed(0)
     network = MoCEIR(preset("nano").model_copy(update={"top_k": top_k})).double().eval()
     images = torch.rand(2, 3, 32, 32, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Networks with compiled parts compute what they compute without, and few graphs are made for them."""
+"""Tests of compiled networks: the same results as without compilation, and few graphs."""
 
 import copy
 import shutil
@@ -13,13 +13,13 @@ from moceir.config import ModelConfig
 from moceir.models.execution.compilation import MOST_SIZES, CompiledInference, compiled_for_training
 from moceir.models.execution.stripes import stripe_height
 
-# What torch's compiler imports uses what torch itself has deprecated.
+# Importing torch's compiler uses deprecated parts of torch.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 compiles = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"),
-    # Its compiler uses what torch itself has deprecated.
+    # The compiler uses deprecated parts of torch.
     pytest.mark.filterwarnings(
         "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore:The .grad attribute:UserWarning"
     ),
@@ -30,7 +30,7 @@ compiles = [
 def dynamo() -> Iterator[None]:
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    with torch._dynamo.config.patch(recompile_limit=8):  # is raised for the process, and so put back
+    with torch._dynamo.config.patch(recompile_limit=8):  # the code under test raises it for the process
         yield
     torch._dynamo.reset()
 
@@ -65,10 +65,10 @@ def test_training_with_compiled_parts_and_experts_at_once_has_the_same_gradients
         network.zero_grad()
         restored, _ = each.restore_with_routing(images, noise=noise)
         restored.square().mean().backward()
-        # Where nothing went to an expert, it has no gradient, or one of zeros.
+        # An expert without images has no gradient or a gradient of zeros.
         results.append((restored, [torch.zeros_like(p) if p.grad is None else p.grad for p in each.parameters()]))
 
-    assert graphs() == 6, "norm, attention twice, feed-forward and two experts, each whole"
+    assert graphs() == 6, "norm, attention twice, feed-forward and two experts, one graph each"
     torch.testing.assert_close(results[0], results[1], atol=1e-9, rtol=1e-6)
 
 
@@ -82,10 +82,10 @@ def test_sizes_that_come_again_are_restored_by_graphs_for_any_size_and_expert(ne
         torch.testing.assert_close(restorer.restore(images), plain.restore(images), atol=1e-5, rtol=0)
         made.append(graphs())
 
-    assert made[0] == 0, "what may never come again is not worth compiling"
+    assert made[0] == 0, "a size that may never come again is not worth compiling for"
     assert made[1] > 0
     assert made[2] == made[1]
-    assert made[-1] <= 2 * made[1], "torch takes the first size for the only one, then makes graphs for all"
+    assert made[-1] <= 2 * made[1], "torch first assumes a fixed size, then makes graphs for all sizes"
     for expert in range(4):
         images = torch.rand(1, 3, 48, 88)
         forced = restorer.with_experts([expert]).restore(images)

@@ -1,4 +1,4 @@
-"""1x1 convolutions with gradients of their own: torch's convolution is the reference."""
+"""Tests of the 1x1 convolutions with their own gradients against torch's convolution."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Parts of a picture that share its statistics are treated as the picture is."""
+"""Tests of shared statistics: parts of a picture get the same result as the whole picture."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def test_what_a_picture_gave_changes_nothing_on_that_picture(spread_nano: MoCEIR
     plain, decided = restore(images)
     first, _ = restore(images, gathered)
     again, decisions = restore(images, Statistics(gathered))
-    assert torch.equal(first, plain), "gathering alone has no effect"
+    assert torch.equal(first, plain), "gathering statistics has no effect"
     torch.testing.assert_close(again, plain, atol=1e-5, rtol=0)
     as_part, shared = restore(others, Statistics(gathered))
-    assert not torch.allclose(as_part, restore(others)[0], atol=1e-3), "another picture is treated as the first was"
+    assert not torch.allclose(as_part, restore(others)[0], atol=1e-3), "statistics must change the result"
     for expected, *ours in zip(decided, decisions, shared, strict=True):
         for decision in ours:
             assert torch.equal(decision.experts, expected.experts)
@@ -42,7 +42,7 @@ def test_what_a_picture_gave_changes_nothing_on_that_picture(spread_nano: MoCEIR
 
 
 def test_attention_of_parts_is_that_of_the_whole() -> None:
-    """Exactly so where a pixel depends on no other one but through the attention."""
+    """Compare parts with the whole in a block where pixels depend on each other only through attention."""
     torch.manual_seed(0)
     block = EncoderBlock(4, 2).double()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Stripes change nothing but time and memory."""
+"""Tests of stripes: they do not change results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONFIGS = {
 
 
 def network(config: ModelConfig) -> MoCEIR:
-    """A network in which no part is negligible: fresh weights are so small that blocks hardly change their input."""
+    """Create a network in which every part matters; with default weights, blocks hardly change their input."""
     torch.manual_seed(0)
     built = MoCEIR(config).eval()
     with torch.no_grad():
@@ -97,7 +97,7 @@ def test_a_convolution_in_stripes(kernel_size: int, rows: int, place: str | None
         added = place == "onto"
         ours = by_stripes(lambda crop, x: crop(conv(x) + (0 if added else x)), given, reach=reach, **places)
     assert torch.allclose(ours, expected, rtol=0, atol=1e-12)
-    assert torch.equal(given, ours if place and rows < 11 else x), "written exactly where allowed"
+    assert torch.equal(given, ours if place and rows < 11 else x), "the map is overwritten only where that is allowed"
 
 
 @pytest.mark.parametrize("rows", [1, 2, 4])
@@ -118,7 +118,7 @@ def test_finer_maps_beside_and_behind_the_first(rows: int) -> None:
 
 
 def stripes_of(x: Tensor, **options: int) -> list[int]:
-    """Heights of the stripes that a map is cut into."""
+    """Return the heights of the stripes that a map is cut into."""
     heights: list[int] = []
 
     def function(crop: Crop, x: Tensor) -> Tensor:
@@ -153,6 +153,6 @@ def test_large_maps_are_cut_without_being_told() -> None:
     assert rows == 10, "4 MiB of 4 * 48 channels of 512 pixels of 4 bytes"
     with torch.no_grad():
         assert stripes_of(torch.zeros(1, 48, 25, 512), reach=1) == [10, 10, 5]
-    assert stripe_height(1, 48, 100_000, 4, "cpu", reach=3) == 12, "surroundings of 6 rows must stay the smaller part"
+    assert stripe_height(1, 48, 100_000, 4, "cpu", reach=3) == 12, "the surroundings of 6 rows must be the smaller part"
     assert stripe_height(2, 48, 512, 4, "cpu") == rows // 2
     assert stripe_height(1, 48, 512, 4, "cuda") > 25

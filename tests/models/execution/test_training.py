@@ -1,4 +1,4 @@
-"""Views for training compute what the plain network computes, with the same gradients."""
+"""Tests of views for training: the same results and gradients as the plain network."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def test_gradients_are_those_of_the_plain_network(fixed_shapes: bool, join: str)
         network.zero_grad()
         restored, decisions = each.restore_with_routing(images, noise=noise)
         (restored.square().mean() + decisions[0].balance_loss).backward()
-        # Where nothing went to an expert, it has no gradient, or one of zeros.
+        # An expert without images has no gradient or a gradient of zeros.
         gradients = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in network.named_parameters()}
         results.append((restored, gradients))
     torch.testing.assert_close(results[1], results[0], rtol=1e-8, atol=1e-10)
