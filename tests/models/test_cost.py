@@ -63,7 +63,7 @@ def test_macs_are_those_that_torch_counts(name: str, size: tuple[int, int]) -> N
 
 
 def test_the_published_networks_cost_what_is_published() -> None:
-    """Compare with 33.4 and 73.0 GMACs at 224x224, measured on the published code with untrained routers."""
+    """Compare with 33.4 and 73.0 GMACs at 224x224, measured with an untrained published network."""
     for name, published in (("small", 33.4e9), ("base", 73.0e9)):
         cost = network_cost(preset(name), 224, 224)
         assert cost.macs(cost.cheapest) < published < cost.macs(cost.dearest) < 1.1 * published

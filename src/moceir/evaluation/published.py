@@ -13,7 +13,7 @@ from moceir.data.layouts import find_benchmark
 from moceir.errors import ConfigError
 
 REFERENCE = "MoCE-IR-S"
-"""Published network that ours are compared with."""
+"""Published network that results are compared with."""
 
 
 class Score(NamedTuple):

@@ -80,7 +80,7 @@ def _middle(pixels: Pixels, width: int, height: int) -> Pixels:
 
 
 def stack_rows(rows: list[Image.Image]) -> Image.Image:
-    """Stack pictures on a white background, one below the other."""
+    """Stack pictures of any size on a white background, one below the other."""
     from PIL import Image  # noqa: PLC0415 - an extra that only sheets need
 
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")

@@ -1,4 +1,4 @@
-"""Learning of signatures from training pictures, and measuring of them on pictures that the model has never seen."""
+"""Learn signatures from training pictures, and measure them on pictures that the model has never seen."""
 
 from __future__ import annotations
 

@@ -105,9 +105,9 @@ class Signatures(StrictModel):
         return Guess(task, probabilities, float(squares.min().sqrt()), self.precision(task))
 
     def precision(self, task: str) -> float | None:
-        """Return the share of the pictures guessed to have a task that really have it.
+        """Compute the precision of a guess: the share of the pictures with this guess that really have the task.
 
-        Only pictures with a single task count. None if the task is unknown or was never guessed.
+        Only pictures with a single task count. The result is None if the task is not known or was never guessed.
         """
         taken = [self.confusion.get(truth, {}).get(task, 0) for truth in self.tasks]
         if task not in self.tasks or not sum(taken):
@@ -115,7 +115,7 @@ class Signatures(StrictModel):
         return taken[self.tasks.index(task)] / sum(taken)
 
     def accuracy(self, task: str) -> float:
-        """Return the share of the unseen pictures of a task that were guessed right; NaN if there are none."""
+        """Compute the accuracy for a task: the share of its unseen pictures that are guessed right; NaN without any."""
         row = self.confusion.get(task, {})
         return row.get(task, 0) / sum(row.values()) if row else float("nan")
 
@@ -175,7 +175,15 @@ def learn_signatures(
 
 
 def confusion(signatures: Signatures, sightings: Sequence[Sighting]) -> dict[str, dict[str, int]]:
-    """Count pictures by true task (outer keys) and guessed task (inner keys)."""
+    """Count pictures by true task (outer keys) and guessed task (inner keys).
+
+    Args:
+        signatures: Signatures to guess from.
+        sightings: Pictures to count, usually unseen ones.
+
+    Raises:
+        WeightsError: If the features come from another network than the signatures.
+    """
     counts: dict[str, Counter[str]] = {}
     for sighting in sightings:
         counts.setdefault(sighting.task, Counter())[signatures.guess(sighting.features).task] += 1
