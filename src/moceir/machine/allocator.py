@@ -11,10 +11,10 @@ do not fit those of the next, least of all as torch wants its memory aligned. `H
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _MAPPED_FROM_BYTES = 32 * 2**20  # glibc takes no more
@@ -88,6 +88,6 @@ def reusable_bytes() -> int:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is held and comes from no file, on Linux."""
-    resident, shared = Path("/proc/self/statm").read_text(encoding="ascii").split()[1:3]
-    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+    """Return how much memory this process holds that comes from no file, in bytes (on Linux)."""
+    held = psutil.Process().memory_info()
+    return held.rss - held.shared
