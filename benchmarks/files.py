@@ -107,9 +107,9 @@ def measure(folder: Path, count: int, model: str) -> dict[str, Any]:
 
 def network_alone(folder: Path, model: str) -> float:
     """Seconds of the network on the same pictures, without files."""
-    restorer = Restorer.from_pretrained(model, "cpu")
+    restorer = Restorer.from_pretrained(model, device="cpu")
     pictures = [image_io.to_network(image_io.read(path)) for path, _ in image_io.find([folder / "in"])]
-    return sum(restorer.restore_pixels(pixels).seconds for pixels in pictures)
+    return sum(restorer.run(pixels).network_seconds for pixels in pictures)
 
 
 def main() -> None:

@@ -188,7 +188,7 @@ def prepare(network: str, name: str, threads: int) -> None:
     torch.set_num_threads(threads)
     model = Subject(name, untrained=True).load().eval()
     if network == "package":
-        _restore = partial(Restorer(model, "cpu").restore, return_routing=True)
+        _restore = partial(Restorer(model, device="cpu").restore, return_routing=True)
     else:
         twin = Straightforward(model.config).eval()
         twin.load_state_dict(model.state_dict())

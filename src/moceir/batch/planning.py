@@ -11,7 +11,7 @@ from pathlib import Path
 from moceir import image_io
 from moceir.errors import MoceirError, OutputError, named
 from moceir.files import cannot_write
-from moceir.image_io.formats import FORMATS, WRITABLE_SUFFIXES
+from moceir.image_io.formats import FORMATS, WRITABLE_SUFFIXES, writable_format
 
 OTHER_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".svg")
 """Of pictures that are not written."""
@@ -109,9 +109,7 @@ def _refuse_other_formats(naming: Naming, alone: bool) -> None:
 
 
 def _one_job(source: Path, target: Path, kind: str | None) -> list[Job]:
-    if kind is not None and target.suffix.lower() not in FORMATS[kind]:
-        msg = f"{target} does not have a suffix of {kind}; expected {' or '.join(FORMATS[kind])}, or leave --format out"
-        raise OutputError(msg)
+    writable_format(target, kind)
     jobs = [Job(source, target, Path(source.name))]
     _refuse_replaced_inputs(jobs)
     return jobs

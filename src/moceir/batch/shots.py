@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from moceir import image_io
 from moceir.batch.planning import Job
 from moceir.errors import ImageError
-from moceir.image_io import Limits, Picture
+from moceir.image_io import Picture
 from moceir.restoration import Restorer
 from moceir.restoration.reports import RoutingReport
 
@@ -40,14 +40,13 @@ PROBE_PX = 384
 
 
 def routes_by_shot(
-    restorer: Restorer, jobs: Iterable[Job], limits: Limits, on_frame: Callable[[], object] = lambda: None
+    restorer: Restorer, jobs: Iterable[Job], on_frame: Callable[[], object] = lambda: None
 ) -> tuple[dict[Path, Restorer], list[list[Path]]]:
     """Find the shots in each folder, and give each a restorer with the route of that shot.
 
     Args:
         restorer: Decides on the routes.
         jobs: Frames; those of one folder, in the order of their names (2 before 10), are a video.
-        limits: How large a frame may be.
         on_frame: Called after each frame, for progress.
 
     Returns:
@@ -62,11 +61,11 @@ def routes_by_shot(
         signatures: dict[Path, Signature] = {}
         for frame in sorted(frames, key=natural_order):
             with contextlib.suppress(ImageError):  # it is reported when its turn comes to be restored
-                signatures[frame] = signature(image_io.read(frame, limits))
+                signatures[frame] = signature(image_io.read(frame, restorer.limits))
             on_frame()
         for first, end in split_into_shots(list(signatures.values())):
             shot = list(signatures)[first:end]
-            route = shot_route(restorer, shot, limits)
+            route = shot_route(restorer, shot)
             restorers |= dict.fromkeys(shot, restorer.with_experts(route))
             shots.append(shot)
     return restorers, shots
@@ -114,10 +113,10 @@ def split_into_shots(signatures: Sequence[Signature]) -> list[tuple[int, int]]:
     return list(zip(cuts, [*cuts[1:], len(signatures)], strict=True)) if signatures else []
 
 
-def shot_route(restorer: Restorer, frames: Sequence[Path], limits: Limits) -> list[list[int]]:
+def shot_route(restorer: Restorer, frames: Sequence[Path]) -> list[list[int]]:
     """The experts of each decoder block with the highest scores on average over some frames of a shot."""
     middles = sorted({(2 * i + 1) * len(frames) // (2 * PROBES) for i in range(PROBES)})
-    reports = [probe(restorer, image_io.read(frames[i], limits)) for i in middles]
+    reports = [probe(restorer, image_io.read(frames[i], restorer.limits)) for i in middles]
     if len({report.experts for report in reports}) == 1:  # forced ones among them
         return [list(block) for block in reports[0].experts]
     scores = np.mean([[block.scores for block in report.blocks] for report in reports], axis=0)
@@ -128,4 +127,4 @@ def probe(restorer: Restorer, picture: Picture) -> RoutingReport:
     """What the router says of the middle of a frame."""
     seen = image_io.to_network(picture)
     top, left = (max(side - PROBE_PX, 0) // 2 for side in seen.shape[:2])
-    return restorer.restore(seen[top : top + PROBE_PX, left : left + PROBE_PX], return_routing=True)[1]
+    return restorer.run(seen[top : top + PROBE_PX, left : left + PROBE_PX]).report

@@ -88,7 +88,7 @@ def evaluate_command(
     check_reports(json_file, csv_file, markdown_file, sheet_file)
     test_sets, problems = _choose_sets(benchmark, data, pairs, clean, degrade)
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(model, device, precision=precision)
+    restorer = Restorer.from_pretrained(model, device=device, precision=precision)
     judge = partial(
         evaluate,
         restorer,

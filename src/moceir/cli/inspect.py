@@ -60,7 +60,7 @@ def inspect_command(
     check_reports(json_file, figure)
     found, problems = _find(inputs)
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(model, device, route, effort=parse_effort(effort))
+    restorer = Restorer.from_pretrained(model, device=device, experts=route, effort=parse_effort(effort))
     signatures = _signatures(model)
     console = _console()
     single = len(found) == 1

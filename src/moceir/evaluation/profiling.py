@@ -26,7 +26,8 @@ from moceir.machine.memory import available_bytes, describe_bytes
 from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
-from moceir.restoration.restorer import Experts, Restorer
+from moceir.restoration import Restorer
+from moceir.restoration.options import Experts
 from moceir.weights import load
 
 Route = Literal["cheapest", "dearest", "taken"]
@@ -171,7 +172,7 @@ def profile(
             taken = f"takes {describe_bytes(needed)} to make, and {describe_bytes(free)} are free"
             raise ImageError(f"a picture of {width}x{height} {taken}; give a smaller size")
         picture = sample_picture(width, height).to(choose_device(device))
-        free_to_choose = Restorer(model, device, precision=precision, compiled=compiled)
+        free_to_choose = Restorer(model, device=device, precision=precision, compiled=compiled)
         for route, experts in ROUTES.items():
             restorer = free_to_choose.with_experts(experts)
             report = restorer.restore(picture, return_routing=True)[1][0]
@@ -263,7 +264,7 @@ def _peak_in_this_process(
 ) -> int | None:
     """In a process of its own: memory above that of the loaded model while one picture is restored."""
     torch.set_num_threads(threads)
-    restorer = Restorer(subject.load(), "cpu", experts, precision=precision)
+    restorer = Restorer(subject.load(), device="cpu", experts=experts, precision=precision)
     picture = sample_picture(width, height)
     restorer.restore(sample_picture(8, 8))  # what the libraries set up once is not the picture's
     # As the commands do, but after loading, so that nothing which loading freed can be used again unseen.

@@ -41,3 +41,20 @@ def peak_bytes(config: ModelConfig, height: int, width: int, batch: int = 1, dev
         round(batch * (SLACK * maps + stripe + IMAGE_BYTES * rows * columns) + min(other_stripes, batch * whole))
         + FIXED_BYTES
     )
+
+
+def needed_bytes(config: ModelConfig, height: int, width: int, tile: int | None, batch: int, device: str) -> int:
+    """Memory that restoring pictures takes at its peak, whole or in tiles, above that of the loaded network.
+
+    Args:
+        config: Shape of the network.
+        height: Of each picture, in pixels.
+        width: Likewise.
+        tile: Side of the tiles in pixels; None for whole pictures.
+        batch: Pictures at a time.
+        device: Kind of device, for example ``cpu``.
+    """
+    if tile is None:
+        return peak_bytes(config, height, width, batch, device)
+    pictures = batch * IMAGE_BYTES * height * width
+    return pictures + peak_bytes(config, min(tile, height), min(tile, width), batch, device)
