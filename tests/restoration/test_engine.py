@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support import write_picture
 
 from moceir.errors import ConfigError, ImageError
 from moceir.machine.memory import describe_bytes
@@ -198,41 +200,62 @@ def test_experts_that_are_not_there_are_refused(nano: MoCEIR, experts: Any, tell
 
 
 FORKING = """
-import multiprocessing
+import multiprocessing, sys
 import numpy as np
+import torch
 import moceir
 
 image = np.full((64, 64, 3), 90, dtype=np.uint8)
+
+def attempt(work, *arguments):
+    try:
+        return work(*arguments)
+    except moceir.MoceirError as error:
+        return error
+
+def array():
+    return int(restorer.restore(image).sum())
+
+def file():
+    return restorer.restore_file(*sys.argv[1:]).format
+
+def load_and_restore():
+    return int(moceir.Restorer.from_pretrained("tiny", device="cpu").restore(image).sum())
+
+def single():
+    torch.set_num_threads(1)
+    return array()
+
 restorer = moceir.Restorer.from_pretrained("tiny", device="cpu", threads=2)
-
-def there(_):
-    try:
-        return int(restorer.restore(image).sum())
-    except moceir.MoceirError as error:
-        return str(error)
-
-def loaded_there(threads):
-    try:
-        return int(moceir.Restorer.from_pretrained("tiny", device="cpu", threads=threads).restore(image).sum())
-    except moceir.MoceirError as error:
-        return str(error)
-
-print(there(None))
+print(array())
 with multiprocessing.get_context("fork").Pool(1) as pool:
-    print(pool.apply_async(there, [None]).get(60))
-    print(pool.apply_async(loaded_there, [2]).get(60))
-    print(pool.apply_async(loaded_there, [1]).get(60))
+    for work in (array, load_and_restore, single, file):
+        print(pool.apply_async(attempt, [work]).get(60))
+print(file())
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    for work in (single, file):
+        print(pool.apply_async(attempt, [work]).get(60))
 with multiprocessing.get_context("spawn").Pool(1) as pool:
     print(int(pool.apply_async(restorer.restore, [image]).get(60).sum()))
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without forks")
-def test_forked_workers_are_refused_at_once_where_they_would_hang() -> None:
-    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=200, check=False)
+def test_forked_workers_are_refused_at_once_where_they_would_hang(tmp_path: Path) -> None:
+    write_picture(tmp_path / "in.png")
+    command = [sys.executable, "-c", FORKING, str(tmp_path / "in.png"), str(tmp_path / "out.png")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
-    here, forked, loaded, single, spawned = done.stdout.splitlines()
-    for refused in (forked, loaded):
-        assert refused.startswith("this process was forked after the model was loaded")
-        assert "spawn" in refused
-    assert single == spawned == here
+    openmp, libvips = (
+        f"this process was forked from one that had used {library}, whose threads are missing here; start workers with "
+        "multiprocessing.get_context('spawn')"
+        for library in ("OpenMP", "libvips")
+    )
+    expected = done.stdout.splitlines()[0]
+    assert done.stdout.splitlines() == [
+        expected,
+        *(openmp, openmp, expected, "png"),  # with one thread no others are missed
+        "png",
+        *(expected, libvips),
+        expected,
+    ]

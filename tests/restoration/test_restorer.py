@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from moceir import RestoreOptions, Restorer
+from moceir import MoCEIR, RestoreOptions, Restorer
 from moceir.errors import ConfigError, WeightsError
 
 

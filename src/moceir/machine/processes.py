@@ -1,38 +1,36 @@
-"""Processes that were forked from one that computes."""
+"""Processes that were forked from one that had threads."""
 
 from __future__ import annotations
 
 import os
 
-import torch
-
 from moceir.errors import ConfigError
 
-_threads = {"started": False, "lost": False}
-"""Whether this process has computed with several threads, and whether it was forked from one that had."""
+_started: set[str] = set()
+"""Libraries that have started threads in this process."""
+_lost: set[str] = set()
+"""Libraries that had started threads in a process that this one was forked from."""
 
 
-def check_fork(device: torch.device) -> None:
-    """Check that this process may compute; call it before it does.
+def check_fork(library: str) -> None:
+    """Check that a library's threads are there or can be started; call it before using them.
 
-    A fork copies the memory of a process but not its threads. OpenMP would wait for threads that no longer exist, for
-    ever, and CUDA refuses with an error of its own. With one thread on the processor there is nothing to wait for.
+    A fork copies the memory of a process but not its threads. OpenMP and libvips then wait for ever for threads that
+    no longer exist, and CUDA refuses with an error of its own.
+
+    Args:
+        library: Its name, for example ``libvips``.
 
     Raises:
-        ConfigError: If this process was forked from one that computed with several threads, and would hang or fail.
+        ConfigError: If this process was forked from one that had used the library.
     """
-    several = device.type != "cpu" or torch.get_num_threads() > 1
-    if several and _threads["lost"]:
+    if library in _lost:
         raise ConfigError(
-            "this process was forked after the model was loaded, and lacks the threads of its parent; use "
-            "multiprocessing.get_context('spawn'), or torch.set_num_threads(1) on the processor"
+            f"this process was forked from one that had used {library}, whose threads are missing here; start workers "
+            "with multiprocessing.get_context('spawn')"
         )
-    _threads["started"] |= several
+    _started.add(library)
 
 
-def _note_fork() -> None:
-    _threads["lost"] |= _threads["started"]
-
-
-if hasattr(os, "register_at_fork"):  # where there are forks
-    os.register_at_fork(after_in_child=_note_fork)
+if hasattr(os, "register_at_fork"):  # not where there are no forks
+    os.register_at_fork(after_in_child=lambda: _lost.update(_started))

@@ -43,8 +43,16 @@ def prepare_device(options: RestoreOptions) -> torch.device:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     device = choose_device(options.device)
-    check_fork(device)
+    _check_fork(device)
     return device
+
+
+def _check_fork(device: torch.device) -> None:
+    """Refuse to compute where threads are missing; a single thread on the processor needs no others."""
+    if device.type != "cpu":
+        check_fork(device.type)
+    elif torch.get_num_threads() > 1:
+        check_fork("OpenMP")
 
 
 class Engine:
@@ -87,7 +95,7 @@ class Engine:
             ConfigError: If this process was forked and would hang.
             ImageError: If not even tiles fit into memory.
         """
-        check_fork(self.device)
+        _check_fork(self.device)
         given = images.to(self.device)
         restored, decisions, tile_px, seconds = self._in_what_fits(given, options)
         if options.strength < 1:

@@ -20,6 +20,7 @@ from moceir.errors import ConfigError, ImageError
 from moceir.image_io import Limits, Picture, Pixels
 from moceir.image_io.formats import FORMATS, writable_format
 from moceir.machine.memory import available_bytes
+from moceir.machine.processes import check_fork
 from moceir.restoration.options import RestoreOptions
 from moceir.restoration.pixels import to_network_batch
 from moceir.restoration.result import RestorationResult
@@ -54,9 +55,11 @@ def open_picture(source: Path | bytes, name: str, limits: Limits) -> Opened:
         limits: How large it may be.
 
     Raises:
+        ConfigError: If this process was forked and would hang.
         ImageError: If it cannot be read or is above a limit.
     """
     began = time.perf_counter()
+    check_fork("libvips")
     if isinstance(source, bytes):
         picture, file = image_io.decode(source, name, limits), None
     else:
@@ -85,6 +88,7 @@ def finish_picture(
         OutputError: If the target is the source or cannot be written.
     """
     began = time.perf_counter()
+    check_fork("libvips")
     if target is None:
         from_source = opened.picture.format
         kind = options.format or (from_source if from_source in FORMATS else "png")

@@ -70,8 +70,9 @@ def to_batch(tensor: Tensor) -> Tensor:
             f"cannot restore a tensor of shape {tuple(tensor.shape)} and type {tensor.dtype}; expected {WANTED}"
         )
     tensor = tensor.detach()
-    _check_range(float(tensor.min()), float(tensor.max()))
-    return tensor.to(torch.float32).clamp(0, 1)
+    low, high = float(tensor.min()), float(tensor.max())
+    _check_range(low, high)
+    return (tensor if low >= 0 and high <= 1 else tensor.clamp(0, 1)).to(torch.float32)
 
 
 def to_network_batch(pixels: NDArray[Any]) -> Tensor:
