@@ -17,7 +17,7 @@ from support import run
 from moceir import image_io
 from moceir.batch import shots
 from moceir.batch.planning import Job
-from moceir.batch.shots import natural_order, routes_by_shot, shot_route, signature, split_into_shots
+from moceir.batch.shots import mean_fields, natural_order, routes_by_shot, shot_route, split_into_shots
 from moceir.image_io import Picture
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision
@@ -46,13 +46,13 @@ def write_frames(folder: Path, frames: list[NDArray[np.uint8]]) -> list[Job]:
 def test_shots_begin_where_the_scene_changes(lengths: list[int], noise: float) -> None:
     frames = [scene(shot, step, noise) for shot, length in enumerate(lengths) for step in range(length)]
     starts = np.cumsum([0, *lengths]).tolist()
-    found = split_into_shots([signature(Picture(frame)) for frame in frames])
+    found = split_into_shots([mean_fields(Picture(frame)) for frame in frames])
     assert found == list(itertools.pairwise(starts))
 
 
 def test_another_size_is_another_shot() -> None:
     frames = [scene(0), scene(0)[:40], scene(0)[:40]]
-    assert split_into_shots([signature(Picture(frame)) for frame in frames]) == [(0, 1), (1, 3)]
+    assert split_into_shots([mean_fields(Picture(frame)) for frame in frames]) == [(0, 1), (1, 3)]
     assert split_into_shots([]) == []
 
 

@@ -1,4 +1,4 @@
-"""How much memory a picture needs."""
+"""Memory that a picture needs, predicted."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from moceir.models.experts import EXPERT_REACH
 from moceir.models.network import SIZE_MULTIPLE
 
 FULL_MAPS = 3
-"""Maps of the network's width that a routed block needs at full resolution; no other place needs as much."""
+"""Feature maps of the network's width that a routed block needs at full resolution; nothing else needs as many."""
 IMAGE_BYTES = 24
-"""Of each pixel: the picture and its padded copy as 32-bit floats."""
+"""Bytes per pixel of the picture and its padded copy, as 32-bit floats."""
 SLACK = 1.1
-"""What the allocator needs beyond what is asked of it."""
+"""Factor for what the allocator needs beyond what is asked of it."""
 WINDOW_STRIPES = 12
 """Intermediates of the largest expert in a stripe of its windows, in maps of the network's width."""
 FIXED_BYTES = 64 * 2**20
-"""What depends on no size: kernels and their scratch. With the three above, every peak that
+"""Memory of kernels and their scratch, whatever the size. With the three constants above, every peak that
 ``benchmarks/memory.py`` measured is below the prediction."""
 
 
 def peak_bytes(config: ModelConfig, height: int, width: int, batch: int = 1, device: str = "cpu") -> int:
-    """Memory that restoring pictures whole takes at its peak, above that of the loaded network.
+    """Predict the peak memory of restoring pictures whole, beside the loaded network, in bytes.
 
     Args:
         config: Shape of the network.
         height: Of each picture, in pixels.
         width: Likewise.
         batch: Pictures at a time.
-        device: Kind of device, as ``cpu``.
+        device: Kind of device, for example ``cpu``.
     """
     rows, columns = (-(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE for side in (height, width))
     pixel = 4 * config.dim  # channels times columns are the same at all levels
@@ -44,7 +44,7 @@ def peak_bytes(config: ModelConfig, height: int, width: int, batch: int = 1, dev
 
 
 def needed_bytes(config: ModelConfig, height: int, width: int, tile: int | None, batch: int, device: str) -> int:
-    """Memory that restoring pictures takes at its peak, whole or in tiles, above that of the loaded network.
+    """Predict the peak memory of restoring pictures, whole or in tiles, beside the loaded network, in bytes.
 
     Args:
         config: Shape of the network.
