@@ -28,7 +28,8 @@ import numpy as np
 import torch
 
 from moceir import image_io
-from moceir.cli import app, jobs
+from moceir.cli import app
+from moceir.cli.run import jobs
 from moceir.evaluation.profiling import describe_machine
 from moceir.evaluation.report import markdown_table
 from moceir.files import write_json
@@ -106,9 +107,9 @@ def measure(folder: Path, count: int, model: str) -> dict[str, Any]:
 
 def network_alone(folder: Path, model: str) -> float:
     """Measure the seconds that the network takes for the same pictures, without reading and writing files."""
-    restorer = Restorer.from_pretrained(model, "cpu")
+    restorer = Restorer.from_pretrained(model, device="cpu")
     pictures = [image_io.to_network(image_io.read(path)) for path, _ in image_io.find([folder / "in"])]
-    return sum(restorer.restore_pixels(pixels).seconds for pixels in pictures)
+    return sum(restorer.run(pixels).network_seconds for pixels in pictures)
 
 
 def main() -> None:

@@ -187,7 +187,7 @@ def prepare(network: str, name: str, threads: int) -> None:
     torch.set_num_threads(threads)
     model = Subject(name, untrained=True).load().eval()
     if network == "package":
-        _restore = partial(Restorer(model, "cpu").restore, return_routing=True)
+        _restore = partial(Restorer(model, device="cpu").restore, return_routing=True)
     else:
         _restore = torch.inference_mode()(model)
     _restore(sample_picture(8, 8))

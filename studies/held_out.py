@@ -65,7 +65,7 @@ def main() -> None:
 
     keep_freed_memory()
     torch.set_num_threads(options.threads)
-    restorers = [Restorer.from_pretrained(name, "cpu") for name in options.model]
+    restorers = [Restorer.from_pretrained(name, device="cpu") for name in options.model]
     held_out = held_out_files(read_description(resolve(options.model[0])), options.photographs)[1]
     files = spread(held_out, options.pictures)
     rows: list[tuple[str, list[Evaluation]]] = []

@@ -18,8 +18,9 @@ import sys
 import time
 from pathlib import Path
 
-from moceir import batch, image_io, restoration
+from moceir import image_io
 from moceir.cli import app
+from moceir.cli.run import restore
 
 SKIPPED_OR_DONE = ("skipped", "restored")
 
@@ -112,5 +113,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    _ = batch, restoration  # imported for the children
+    _ = restore  # imported for the children
     main()

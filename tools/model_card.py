@@ -77,7 +77,7 @@ class Card:
         self.arguments = arguments
         self.folder: Path = arguments.model
         self.description = read_description(self.folder)
-        self.restorer = Restorer.from_pretrained(self.folder, "cpu")
+        self.restorer = Restorer.from_pretrained(self.folder, device="cpu")
         self.results: dict[str, Any] = {}
 
     def weights(self) -> list[str]:

@@ -4,7 +4,7 @@
     >>> restorer = moceir.Restorer.from_pretrained("tiny")
     >>> clean = restorer.restore(noisy)  # an (H, W, 3) uint8 array
 
-The names below load what they need when they are first used, so that the command line can answer at once.
+The names below load what they need when they are first used: `import moceir` and the command line start at once.
 """
 
 from __future__ import annotations
@@ -17,16 +17,36 @@ if TYPE_CHECKING:
     from moceir.errors import MoceirError
     from moceir.models.network import MoCEIR
     from moceir.models.presets import preset
-    from moceir.restoration import Restorer
+    from moceir.models.routing import RoutingDecision
+    from moceir.restoration import RestorationResult, RestoreOptions, Restorer
+    from moceir.restoration.reports import RoutingReport
     from moceir.weights import load
 
-__all__ = ["MoCEIR", "MoceirError", "ModelConfig", "Restorer", "load", "preset"]
+    __version__: str
+
+__all__ = [
+    "MoCEIR",
+    "MoceirError",
+    "ModelConfig",
+    "RestorationResult",
+    "RestoreOptions",
+    "Restorer",
+    "RoutingDecision",
+    "RoutingReport",
+    "__version__",
+    "load",
+    "preset",
+]
 
 _HOMES = {
     "MoCEIR": "moceir.models.network",
     "MoceirError": "moceir.errors",
     "ModelConfig": "moceir.config",
+    "RestorationResult": "moceir.restoration.result",
+    "RestoreOptions": "moceir.restoration.options",
     "Restorer": "moceir.restoration.restorer",
+    "RoutingDecision": "moceir.models.routing",
+    "RoutingReport": "moceir.restoration.reports",
     "load": "moceir.weights",
     "preset": "moceir.models.presets",
 }
@@ -34,6 +54,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its home (PEP 562)."""
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version(__name__)
     if name not in _HOMES:
         raise AttributeError(f"module 'moceir' has no attribute '{name}'; it offers {', '.join(__all__)}")
     return getattr(importlib.import_module(_HOMES[name]), name)

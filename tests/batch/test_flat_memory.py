@@ -44,8 +44,8 @@ def test_memory_is_flat_over_200_pictures_of_mixed_sizes(tmp_path: Path, nano: M
     for number, kind, suffix in zip(range(WARM_UP + FILES), kinds, suffixes, strict=False):
         image_io.write(tmp_path / "in" / f"{number:03}{suffix}", picture(rng, kind))
     jobs, _ = plan([tmp_path / "in"], Naming(tmp_path / "out"))
-    restorer = Restorer(nano, "cpu")
-    stages = FileStages(lambda _: restorer, limits=image_io.Limits())
+    restorer = Restorer(nano, device="cpu")
+    stages = FileStages(restorer)
     settled: list[int] = []
     most = 0
     done = overlapped(jobs, stages.read, stages.work, stages.write, threading.Event())

@@ -17,8 +17,8 @@ from support import run
 from moceir import image_io
 from moceir.batch import shots
 from moceir.batch.planning import Job
-from moceir.batch.shots import natural_order, routes_by_shot, shot_route, signature, split_into_shots
-from moceir.image_io import Limits, Picture
+from moceir.batch.shots import mean_fields, natural_order, routes_by_shot, shot_route, split_into_shots
+from moceir.image_io import Picture
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision
 from moceir.restoration import Restorer
@@ -46,13 +46,13 @@ def write_frames(folder: Path, frames: list[NDArray[np.uint8]]) -> list[Job]:
 def test_shots_begin_where_the_scene_changes(lengths: list[int], noise: float) -> None:
     frames = [scene(shot, step, noise) for shot, length in enumerate(lengths) for step in range(length)]
     starts = np.cumsum([0, *lengths]).tolist()
-    found = split_into_shots([signature(Picture(frame)) for frame in frames])
+    found = split_into_shots([mean_fields(Picture(frame)) for frame in frames])
     assert found == list(itertools.pairwise(starts))
 
 
 def test_another_size_is_another_shot() -> None:
     frames = [scene(0), scene(0)[:40], scene(0)[:40]]
-    assert split_into_shots([signature(Picture(frame)) for frame in frames]) == [(0, 1), (1, 3)]
+    assert split_into_shots([mean_fields(Picture(frame)) for frame in frames]) == [(0, 1), (1, 3)]
     assert split_into_shots([]) == []
 
 
@@ -70,15 +70,15 @@ def test_a_route_is_that_of_the_mean_scores(nano: MoCEIR, tmp_path: Path, monkey
     jobs = write_frames(tmp_path, [scene(0)] * 3)
     answers = iter(reports)
     monkeypatch.setattr(shots, "probe", lambda *_: next(answers))
-    route = shot_route(Restorer(nano, "cpu"), [job.source for job in jobs], Limits())
+    route = shot_route(Restorer(nano, device="cpu"), [job.source for job in jobs])
     assert [report.experts for report in reports] == [((0,),) * 3, ((0,),) * 3, ((3,),) * 3]
     assert route == [[3]] * 3
 
 
 def test_each_shot_has_one_route(spread_nano: MoCEIR, tmp_path: Path) -> None:
     jobs = write_frames(tmp_path, [scene(shot, step, 20) for shot in (3, 4) for step in range(4)])
-    restorer = Restorer(spread_nano, "cpu")
-    restorers, shots = routes_by_shot(restorer, jobs, Limits())
+    restorer = Restorer(spread_nano, device="cpu")
+    restorers, shots = routes_by_shot(restorer, jobs)
     assert [[path.name for path in shot] for shot in shots] == [
         [f"f{i}.png" for i in r] for r in ((0, 1, 2, 3), (4, 5, 6, 7))
     ]

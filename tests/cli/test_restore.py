@@ -28,7 +28,7 @@ def test_a_file_becomes_a_file(tmp_path: Path, model_folder: Path) -> None:
     restored = image_io.read(tmp_path / "out.png").rgb
     assert restored.shape == rgb.shape
     assert (restored != rgb).any()
-    expected = moceir.Restorer.from_pretrained(model_folder, "cpu").restore(rgb)
+    expected = moceir.Restorer.from_pretrained(model_folder, device="cpu").restore(rgb)
     np.testing.assert_array_equal(restored, expected)
 
 
@@ -135,7 +135,7 @@ def test_a_memory_limit_means_tiles_or_a_refusal_with_the_number(tmp_path: Path,
     command = ("restore", tmp_path / "in.png", "-o", tmp_path / "out.png", "--model", model_folder, "--memory-limit")
     result = run(*command, "1MB")
     assert result.exit_code == 1
-    assert "MB at least, of which 1 MB may be used" in result.stderr
+    assert "MB, and 1 MB may be used" in result.stderr
     needed = peak_bytes(moceir.preset("nano"), 40, 384) + 24 * 40 * 700
     result = run(*command, str(needed))
     assert result.exit_code == 0
@@ -147,7 +147,7 @@ def test_the_precision_reaches_the_network(tmp_path: Path, model_folder: Path) -
     write_picture(tmp_path / "in.png", 20, 30)
     command = ("restore", tmp_path / "in.png", "--model", model_folder, "--device", "cpu", "--precision")
     assert run(*command, "bfloat16", "-o", tmp_path / "out.png").exit_code == 0
-    expected = moceir.Restorer.from_pretrained(model_folder, "cpu", precision="bfloat16").restore(
+    expected = moceir.Restorer.from_pretrained(model_folder, device="cpu", precision="bfloat16").restore(
         image_io.read(tmp_path / "in.png").rgb
     )
     np.testing.assert_array_equal(image_io.read(tmp_path / "out.png").rgb, expected)
@@ -168,7 +168,7 @@ def test_compiling_is_asked_for_by_an_option(
             asked.append(device)
             super().__init__(network, device)
 
-    monkeypatch.setattr("moceir.restoration.restorer.CompiledInference", Recorded)
+    monkeypatch.setattr("moceir.restoration.engine.CompiledInference", Recorded)
     write_picture(tmp_path / "in.png", 20, 30)
     command = ("restore", tmp_path / "in.png", "--model", model_folder, "--device", "cpu")
 

@@ -61,7 +61,7 @@ def test_report_has_a_line_for_each_file(tmp_path: Path, folder: Path, model_fol
     assert row["megapixels"] == pytest.approx(40 * 24 / 1e6)
     assert row["bytes"] == (tmp_path / "out" / "deep" / "c.tif").stat().st_size
     assert row["seconds"] >= row["network_seconds"] > 0
-    restored, routing = moceir.Restorer.from_pretrained(model_folder, "cpu").restore(
+    restored, routing = moceir.Restorer.from_pretrained(model_folder, device="cpu").restore(
         image_io.read(folder / "deep" / "c.tif").rgb, return_routing=True
     )
     assert row["route"] == [list(block) for block in routing.experts]
@@ -228,7 +228,7 @@ def test_a_full_disk_stops_the_run_and_says_how_to_go_on(tmp_path: Path, model_f
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
     # The system's own refusal, by the nearest thing to a full disk that needs no rights.
-    code = "import errno, sys, moceir.cli.jobs as jobs, moceir.cli; jobs.FULL += (errno.EFBIG,); moceir.cli.main()"
+    code = "import errno, sys, moceir.cli.run.jobs as jobs, moceir.cli; jobs.FULL += (errno.EFBIG,); moceir.cli.main()"
     done = subprocess.run(
         [
             sys.executable,

@@ -28,7 +28,7 @@ def test_memory_is_seen_though_it_is_given_back() -> None:
 
 
 def test_the_median_is_taken_after_warming_up(nano: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    restorer = Restorer(nano, "cpu")
+    restorer = Restorer(nano, device="cpu")
     durations = iter([1.0, 1.0, 0.01, 0.25, 0.02])
     clock = [0.0]
     monkeypatch.setattr(restorer, "restore", lambda _: clock.__setitem__(0, clock[0] + next(durations)))

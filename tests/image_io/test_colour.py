@@ -73,7 +73,7 @@ def test_a_display_p3_file_keeps_its_look(tmp_path: Path) -> None:
     """End to end: the bundled network on a clean wide-gamut picture, 8 and 16 bits."""
     y, x = np.mgrid[0:1:64j, 0:1:80j]
     smooth = np.stack([0.5 + 0.5 * np.sin(3 * x), 0.3 + 0.3 * np.cos(4 * y), 0.2 + 0.2 * x], axis=2).clip(0, 1)
-    restorer = Restorer.from_pretrained("tiny", "cpu")
+    restorer = Restorer.from_pretrained("tiny", device="cpu")
     for dtype, suffix in ((np.uint8, ".png"), (np.uint16, ".tif")):
         rgb = (smooth * np.iinfo(dtype).max).round().astype(dtype)
         source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
@@ -151,7 +151,7 @@ def test_sixteen_bits_come_back_with_more_levels_than_eight_can_hold(tmp_path: P
         for profile in (None, rgb_profile("p3")):
             picture = Picture(rgb, metadata={} if profile is None else {ICC: profile})
             image_io.write(tmp_path / f"in{suffix}", picture)
-            Restorer(nano, "cpu").restore_file(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
+            Restorer(nano, device="cpu").restore_file(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
             done = image_io.read(tmp_path / f"out{suffix}").rgb
             # 4,000 steps of 16 bits are 16 of 8 bits.
             assert len(np.unique(done[..., 0])) > 512

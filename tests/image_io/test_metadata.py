@@ -99,7 +99,7 @@ def test_camera_files_keep_what_they_tell(nano, tmp_path: Path, source_suffix: s
     before = told(source)
     assert before["exif"][37500] == MAKERS_NOTE
     assert before["main"][274] == 6
-    Restorer(nano, "cpu").restore_file(source, target)
+    Restorer(nano, device="cpu").restore_file(source, target)
     assert told(target) == before
     assert xmp_of(target) == XMP_BLOCK
     if source_suffix != ".tif" and target_suffix != ".tif":

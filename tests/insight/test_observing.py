@@ -30,7 +30,7 @@ def picture(dtype: str = "uint8") -> np.ndarray:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_an_observation_is_what_the_network_computes(nano: MoCEIR, dtype: str) -> None:
     image = picture(dtype)
-    restorer = Restorer(nano, "cpu")
+    restorer = Restorer(nano, device="cpu")
     seen = observe(restorer, image)
     np.testing.assert_array_equal(seen.restored, restorer.restore(image))
     assert not nano.frequency_embedding._forward_hooks, "the hook must be removed"

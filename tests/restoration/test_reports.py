@@ -23,7 +23,7 @@ def test_routing_reports_say_what_the_network_decided(golden: Path, spread_nano:
     images = load_file(golden / "nano_mixed_batch_eval.safetensors")["input"]
     with torch.no_grad():
         decisions = for_inference(spread_nano).restore_with_routing(images)[1]
-    free = Restorer(spread_nano, "cpu")
+    free = Restorer(spread_nano, device="cpu")
     batch, reports = free.restore(images, return_routing=True)
     assert torch.equal(batch, free.restore(images))
     assert len(reports) == len(images)
@@ -67,7 +67,7 @@ def test_the_reach_is_how_far_an_expert_sees(expert: int) -> None:
 
 
 def test_deeper_blocks_reach_further(nano: MoCEIR) -> None:
-    report = Restorer(nano, "cpu").restore(torch.rand(1, 3, 16, 16), return_routing=True)[1][0]
+    report = Restorer(nano, device="cpu").restore(torch.rand(1, 3, 16, 16), return_routing=True)[1][0]
     assert [block.level for block in report.blocks] == [2, 1, 0]
     assert report.blocks[0].reach_px == tuple(4 * reach for reach in report.blocks[2].reach_px)
 
@@ -99,7 +99,7 @@ def test_reports_can_be_drawn(nano: MoCEIR) -> None:
     pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
-    report = Restorer(nano, "cpu").restore(torch.rand(1, 3, 16, 16), return_routing=True)[1][0]
+    report = Restorer(nano, device="cpu").restore(torch.rand(1, 3, 16, 16), return_routing=True)[1][0]
     axes = report.plot(Figure().subplots())
     assert len(axes.patches) == 3, "the choice of each block is outlined"
     assert {text.get_text().split("\n")[0] for text in axes.texts} == {

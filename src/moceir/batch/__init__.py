@@ -1,1 +1,1 @@
-"""Many files: which ones, under what names, in stages that overlap, with a report."""
+"""Many files: their names, stages that overlap, a report, and shots of a video."""

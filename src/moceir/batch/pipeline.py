@@ -1,4 +1,4 @@
-"""Reading, working and writing at the same time, each file in turn."""
+"""Read, work and write at the same time, on different files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Worked = TypeVar("Worked")
 Written = TypeVar("Written")
 
 AHEAD = 2
-"""So many items at most are read and wait to be worked on, and so many are worked on and wait to be written."""
+"""How many items may be read and wait for work, and how many may be worked on and wait to be written."""
 
 
 def overlapped(
@@ -27,14 +27,14 @@ def overlapped(
     write: Callable[[Item, Worked], Written],
     stop: Event,
 ) -> Iterator[tuple[Item, Written | MoceirError]]:
-    """Take items through three stages: work is done in this thread, while others are read and written in two more.
+    """Take items through three stages: this thread works on one while two more read and write others.
 
     Args:
-        items: What to do, in this order.
+        items: The items, in this order.
         read: First stage, called one at a time.
         work: Second stage, given what the first made.
         write: Third stage, given what the second made, called one at a time.
-        stop: Once it is set, nothing new begins; what is being worked on is finished and written.
+        stop: Once it is set, nothing new begins; the item in hand is finished and written.
 
     Yields:
         Each item that was begun, in order, with what came of it, or with the expected error that ended it.

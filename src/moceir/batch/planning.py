@@ -1,4 +1,4 @@
-"""Which file becomes which, decided before anything is written."""
+"""Plan a batch: which file becomes which, decided before anything is written."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from moceir import image_io
 from moceir.errors import MoceirError, OutputError, named
 from moceir.files import cannot_write
-from moceir.image_io.formats import FORMATS, WRITABLE_SUFFIXES
+from moceir.image_io.formats import FORMATS, WRITABLE_SUFFIXES, writable_format
 
 OTHER_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".svg")
-"""Of pictures that are not written."""
+"""Suffixes of pictures in formats that are not written."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Job:
     Attributes:
         source: The file to read.
         target: The file to write.
-        place: The source relative to the input it was found in, as ``day 1/a.png``.
+        place: The source relative to the input it was found in, for example ``day 1/a.png``.
     """
 
     source: Path
@@ -37,13 +37,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Naming:
-    """How the name of an output follows from that of its input.
+    """Rule for the name of an output, given that of its input.
 
     Attributes:
         output: A folder, in which sub-folders are mirrored, or (if `single_file`) a file for one input file; None for
             the folder of each input.
-        format: ``jpeg``, ``png``, ``webp`` or ``tiff``; None keeps the input's, and makes PNG of what is not written.
-        addition: Added to the name before its suffix, as ``_restored``.
+        format: ``jpeg``, ``png``, ``webp`` or ``tiff``; None keeps the input's (PNG for
+            formats that are not written).
+        addition: Added to the name before its suffix, for example ``_restored``.
         single_file: Whether the output may be a file.
     """
 
@@ -53,7 +54,7 @@ class Naming:
     single_file: bool = True
 
     def target(self, source: Path, place: Path) -> Path:
-        """The output of one input."""
+        """Return the output of one input."""
         suffix = place.suffix
         if self.format is None:
             suffix = suffix if suffix.lower() in WRITABLE_SUFFIXES else ".png"
@@ -67,9 +68,9 @@ def plan(inputs: Iterable[Path], naming: Naming) -> tuple[list[Job], list[str]]:
     """Decide which file becomes which.
 
     Args:
-        inputs: Files, folders and patterns such as ``scans/**/*.png`` (as far as no file has that name).
-        naming: How outputs are named. Below an input folder, what lies in the output folder or is the output of
-            another picture is no input: it was made by an earlier run.
+        inputs: Files, folders, and patterns such as ``scans/**/*.png`` (unless a file has that name).
+        naming: How outputs are named. Files below an input folder that lie in the output folder, or are the output of
+            another picture, are not inputs: an earlier run made them.
 
     Returns:
         The jobs, and a line for each input that cannot be used.
@@ -95,7 +96,7 @@ def plan(inputs: Iterable[Path], naming: Naming) -> tuple[list[Job], list[str]]:
 
 
 def _refuse_other_formats(naming: Naming, alone: bool) -> None:
-    """Refuse an output like ``a.gif``, which nobody means as the name of a folder.
+    """Refuse an output such as ``a.gif``, which nobody means as the name of a folder.
 
     Raises:
         OutputError: If one file is to become one of a format that is not written.
@@ -109,16 +110,14 @@ def _refuse_other_formats(naming: Naming, alone: bool) -> None:
 
 
 def _one_job(source: Path, target: Path, kind: str | None) -> list[Job]:
-    if kind is not None and target.suffix.lower() not in FORMATS[kind]:
-        msg = f"{target} does not have a suffix of {kind}; expected {' or '.join(FORMATS[kind])}, or leave --format out"
-        raise OutputError(msg)
+    writable_format(target, kind)
     jobs = [Job(source, target, Path(source.name))]
     _refuse_replaced_inputs(jobs)
     return jobs
 
 
 def _expanded(inputs: Iterable[Path], problems: list[str]) -> Iterable[tuple[Path, Path]]:
-    """Each file or folder with what its place is relative to; patterns are replaced by the files they match."""
+    """Yield each file or folder and the folder its place is relative to; patterns become the files they match."""
     for entry in inputs:
         text = str(entry)
         if not glob.has_magic(text) or os.path.lexists(entry):
@@ -134,12 +133,12 @@ def _expanded(inputs: Iterable[Path], problems: list[str]) -> Iterable[tuple[Pat
 
 
 def _is_picture(place: Path) -> bool:
-    """By its suffix; hidden files and those in hidden folders are none."""
+    """Return whether a file counts as a picture: by its suffix, and if neither it nor its folder is hidden."""
     return place.suffix.lower() in image_io.SUFFIXES and not any(part.startswith(".") for part in place.parts)
 
 
 def _jobs(entries: list[tuple[Path, Path]], naming: Naming, problems: list[str]) -> list[Job]:
-    """A job for each file, and for each picture in a folder that no earlier run made."""
+    """Make a job for each file, and for each picture in a folder that no earlier run made."""
     jobs: list[Job] = []
     for entry, base in entries:
         if not entry.is_dir():
@@ -160,7 +159,7 @@ def _jobs(entries: list[tuple[Path, Path]], naming: Naming, problems: list[str])
 
 
 def _distinct(jobs: list[Job]) -> list[Job]:
-    """Each job once.
+    """Return each job once.
 
     Raises:
         OutputError: If two sources would write one target.
@@ -178,7 +177,7 @@ def _distinct(jobs: list[Job]) -> list[Job]:
 
 
 def _refuse_replaced_inputs(jobs: list[Job]) -> None:
-    """Originals are never replaced, whatever the options.
+    """Refuse to replace originals, whatever the options.
 
     Raises:
         OutputError: If a target is one of the sources.
@@ -191,7 +190,7 @@ def _refuse_replaced_inputs(jobs: list[Job]) -> None:
 
 
 def check_reports(*paths: Path | None) -> None:
-    """Refuse places of reports that cannot be written, before the work is done; those that exist will be replaced.
+    """Refuse reports that cannot be written, before the work is done; existing ones may be replaced.
 
     Raises:
         OutputError: If there is such a place.
@@ -202,7 +201,7 @@ def check_reports(*paths: Path | None) -> None:
 
 
 def check_target(target: Path, *, exists_is_fine: bool) -> None:
-    """Refuse an output that is there already or cannot be written, before the work is done.
+    """Refuse an output that exists or cannot be written, before the work is done.
 
     Raises:
         OutputError: If so, or if its name is too long.

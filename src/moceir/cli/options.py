@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from moceir.restoration.restorer import Effort, Experts
+    from moceir.restoration.options import Effort, Experts
 
 OUTPUT, ROUTES = "What is written", "Which experts work"
 """Panels of the help."""

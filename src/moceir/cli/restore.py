@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from moceir.cli.jobs import OUTPUT, Existing, Overwrite, SkipExisting, Stages, bar, echo, existing_policy, run_jobs
+from moceir.cli.loading import implementation
 from moceir.cli.options import (
+    OUTPUT,
     Compiled,
     Device,
     EffortOption,
     ForceExpert,
     Model,
+    Overwrite,
     Precision,
     RouteOption,
-    parse_effort,
-    parse_experts,
+    SkipExisting,
 )
-from moceir.cli.streams import STREAM, restore_stream, size_and_time
-from moceir.errors import MoceirError
-
-if TYPE_CHECKING:
-    from moceir.batch.planning import Job
-    from moceir.batch.stages import FileStages, Written
-    from moceir.image_io import Limits
-    from moceir.restoration import Restorer
 
 MANY, LIMITS = "Many files", "Limits"
 
@@ -43,6 +34,35 @@ class Format(StrEnum):
     jpeg = "jpeg"
     webp = "webp"
     tiff = "tiff"
+
+
+@dataclass(frozen=True)
+class RestoreArguments:
+    """What ``moceir restore`` was called with.
+
+    Attributes:
+        inputs: Files, folders, patterns, or ``-``.
+        output: A folder, a file, ``-``, or None for the folder of each input.
+        suffix: Added to the names of results.
+        overwrite: Whether existing results are replaced.
+        skip_existing: Whether inputs with existing results are skipped.
+        sequence: Whether folders hold frames of videos.
+        report: File to which a line of JSON is added for each picture.
+        reference: Folder of clean pictures to measure against.
+        force_expert: ``cheapest`` or ``dearest``.
+        asked: Fields of ``moceir.RestoreOptions``; None where an option was left out.
+    """
+
+    inputs: list[Path]
+    output: Path | None
+    suffix: str
+    overwrite: bool
+    skip_existing: bool
+    sequence: bool
+    report: Path | None
+    reference: Path | None
+    force_expert: str | None
+    asked: dict[str, Any]
 
 
 def restore_command(
@@ -139,6 +159,8 @@ def restore_command(
         float | None,
         typer.Option(
             metavar="NUMBER",
+            min=1e-6,
+            max=1e6,
             help="Refuse larger pictures: small files can unpack to more than there is memory.",
             show_default="what memory allows, at most 500",
             rich_help_panel=LIMITS,
@@ -202,162 +224,22 @@ def restore_command(
     Every error with what to do about it is in docs/errors.md; formats, colours,
     metadata, reports and sequences are in docs/files.md.
     """
-    streamed = STREAM in (*inputs, output)
-    if streamed:
-        named = {
-            "--sequence": sequence,
-            "--report": report,
-            "--reference": reference,
-            "--suffix": suffix,
-            "--skip-existing": skip_existing,
-        }
-        _check_stream(inputs, [name for name, value in named.items() if value])
-    _check_usage(inputs, output, file_format, quality, suffix)
-    route = parse_experts(experts, force_expert)
-    shift = parse_effort(effort)
-    if sequence and (route != "auto" or shift not in ("auto", 0)):
-        raise typer.BadParameter("--sequence chooses the experts itself; leave out --effort, --experts, --force-expert")
-    existing = existing_policy(overwrite, skip_existing)
-
-    from moceir.batch.planning import Naming, check_reports, plan  # noqa: PLC0415
-    from moceir.batch.stages import FileStages  # noqa: PLC0415
-    from moceir.image_io.formats import DEFAULT_QUALITY  # noqa: PLC0415
-    from moceir.machine.allocator import keep_freed_memory  # noqa: PLC0415 - keeps --help fast
-    from moceir.restoration.restorer import Restorer, check_strength  # noqa: PLC0415
-
-    kind = None if file_format is Format.auto else file_format.value
-    check_strength(strength)
-    limits = _limits(max_megapixels, max_file_size)
-    jobs, problems = ([], []) if streamed else plan(inputs, Naming(output, kind, suffix))
-    _check_quality(quality, jobs)
-    check_reports(report)
-    keep_freed_memory()
-    restorer = Restorer.from_pretrained(model, device, route, memory_limit, shift, precision, compiled)
-    restorers = _by_shot(restorer, jobs, limits) if sequence else {}
-    stages = FileStages(
-        lambda source: restorers.get(source, restorer),
-        limits=limits,
-        strength=strength,
-        quality=quality or DEFAULT_QUALITY,
-        strip=strip_metadata,
-        reference=reference,
+    asked = {
+        "model": model,
+        "device": device,
+        "precision": precision,
+        "compiled": compiled,
+        "experts": experts,
+        "effort": effort,
+        "strength": strength,
+        "memory_limit": memory_limit,
+        "format": None if file_format is Format.auto else file_format.value,
+        "quality": quality,
+        "metadata": "strip" if strip_metadata else "keep",
+        "max_pixels": None if max_megapixels is None else max_megapixels * 1e6,
+        "max_bytes": max_file_size,
+    }
+    arguments = RestoreArguments(
+        inputs, output, suffix, overwrite, skip_existing, sequence, report, reference, force_expert, asked
     )
-    if streamed:
-        restore_stream(stages, inputs[0], output or STREAM, kind, existing is Existing.REPLACE)
-    else:
-        _restore_files(stages, jobs, problems, existing, report)
-
-
-def _check_stream(inputs: list[Path], of_names: list[str]) -> None:
-    """Refuse what does not go with one picture in a pipe.
-
-    Raises:
-        typer.BadParameter: If there are other inputs, or options that need the names of files.
-    """
-    if len(inputs) > 1:
-        raise typer.BadParameter("- stands for one picture; give no other input")
-    if of_names:
-        raise typer.BadParameter(f"- stands for one picture without a name; leave out {', '.join(of_names)}")
-
-
-def _check_usage(
-    inputs: list[Path], output: Path | None, file_format: Format, quality: int | None, suffix: str
-) -> None:
-    """Refuse options that contradict each other.
-
-    Raises:
-        typer.BadParameter: If they do.
-    """
-    if output is None and not suffix and STREAM not in inputs:
-        raise typer.BadParameter("say where results go: -o OUTPUT, or --suffix for names beside the inputs")
-    if "/" in suffix or "\\" in suffix:
-        raise typer.BadParameter(f"'{suffix}' is added to names and cannot hold a slash; give -o OUTPUT for a folder")
-    if quality is not None and not 1 <= quality <= 100:
-        raise typer.BadParameter(f"{quality} is no quality; give 1 (small files) to 100 (good pictures)")
-    if quality is not None and file_format in (Format.png, Format.tiff):
-        raise typer.BadParameter(f"{file_format} keeps every level and has no --quality")
-
-
-def _check_quality(quality: int | None, jobs: list[Job]) -> None:
-    """Refuse a quality that would be ignored.
-
-    Raises:
-        typer.BadParameter: If no output has one.
-    """
-    from moceir.image_io.formats import LOSSY, format_of  # noqa: PLC0415 - keeps --help fast
-
-    if quality is not None and jobs and not any(format_of(job.target.suffix) in LOSSY for job in jobs):
-        raise typer.BadParameter(
-            "--quality is of JPEG and WebP, and no output is either; leave it out, or add --format"
-        )
-
-
-def _limits(max_megapixels: float | None, max_file_size: str | None) -> Limits:
-    """Limits of files from two options.
-
-    Raises:
-        typer.BadParameter: If the number of megapixels is none.
-        ConfigError: If the file size is none.
-    """
-    from moceir.batch.stages import limits_that_fit  # noqa: PLC0415 - keeps --help fast
-    from moceir.machine.memory import parse_bytes  # noqa: PLC0415
-
-    if max_megapixels is not None and not 0 < max_megapixels < math.inf:
-        raise typer.BadParameter(f"--max-megapixels {max_megapixels:g} makes no sense; give millions of pixels, as 100")
-    return limits_that_fit(
-        None if max_megapixels is None else max(round(max_megapixels * 1e6), 1),
-        None if max_file_size is None else parse_bytes(max_file_size),
-    )
-
-
-def _by_shot(restorer: Restorer, jobs: list[Job], limits: Limits) -> dict[Path, Restorer]:
-    """The restorer of each frame, and a line that says how many shots there are."""
-    from moceir.batch.shots import routes_by_shot  # noqa: PLC0415 - keeps --help fast
-
-    with bar("looking for shots", len(jobs)) as advance:
-        restorers, shots = routes_by_shot(restorer, jobs, limits, advance)
-    starts = ", ".join(shot[0].name for shot in shots[:5]) + (" ..." if len(shots) > 5 else "")
-    echo(f"{len(restorers)} frames in {len(shots)} shots, which begin with {starts or 'none'}", err=True)
-    return restorers
-
-
-def _restore_files(
-    stages: FileStages, jobs: list[Job], problems: list[str], existing: Existing, report: Path | None
-) -> None:
-    """Restore all jobs, with a line for each and in the report."""
-    from moceir.batch.stages import Report  # noqa: PLC0415 - keeps --help fast
-
-    megapixels = network_seconds = 0.0
-    with contextlib.ExitStack() as opened:
-        lines = opened.enter_context(Report(report)) if report else None
-
-        def record(job: Job, outcome: Written | MoceirError | None) -> None:
-            nonlocal megapixels, network_seconds
-            if lines:
-                lines.add(job, outcome)
-            if outcome and not isinstance(outcome, MoceirError):
-                megapixels += outcome.result.width * outcome.result.height / 1e6
-                network_seconds += outcome.network_seconds
-
-        def summarize(seconds: float) -> str:
-            share = f"{network_seconds / seconds:.0%} of the time in the network"
-            return f", {megapixels / seconds:.3g} megapixels/s, {share}" if network_seconds else ""
-
-        describe = partial(_describe, measured=stages.measured)
-        run_jobs(
-            jobs,
-            problems,
-            Stages("restored", stages.read, stages.work, stages.write, describe, record, summarize),
-            existing,
-        )
-
-
-def _describe(written: Written, *, measured: bool) -> str:
-    """What the line of a restored file says of it."""
-    parts = [size_and_time(written.result)]
-    if written.psnr_db is not None:
-        before, after = written.psnr_db
-        parts.append(f"PSNR {before:.2f} -> {after:.2f} dB")
-    elif measured:
-        parts.append("no reference")
-    return ", ".join(parts)
+    implementation("restore").run(arguments)

@@ -26,7 +26,8 @@ from moceir.machine.memory import available_bytes, describe_bytes
 from moceir.models.cost import network_cost
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
-from moceir.restoration.restorer import Experts, Restorer
+from moceir.restoration import Restorer
+from moceir.restoration.options import Experts
 from moceir.weights import load
 
 Route = Literal["cheapest", "dearest", "taken"]
@@ -187,7 +188,7 @@ def profile(
             taken = f"takes {describe_bytes(needed)} to make, and {describe_bytes(free)} are free"
             raise ImageError(f"a picture of {width}x{height} {taken}; give a smaller size")
         picture = sample_picture(width, height).to(choose_device(device))
-        free_to_choose = Restorer(model, device, precision=precision, compiled=compiled)
+        free_to_choose = Restorer(model, device=device, precision=precision, compiled=compiled)
         for route, experts in ROUTES.items():
             restorer = free_to_choose.with_experts(experts)
             report = restorer.restore(picture, return_routing=True)[1][0]
@@ -309,7 +310,7 @@ def _peak_in_this_process(
 ) -> int | None:
     """Measure the memory above that of the loaded model while a picture is restored, in a process of its own."""
     torch.set_num_threads(threads)
-    restorer = Restorer(subject.load(), "cpu", experts, precision=precision)
+    restorer = Restorer(subject.load(), device="cpu", experts=experts, precision=precision)
     picture = sample_picture(width, height)
     restorer.restore(sample_picture(8, 8))  # one-time setup of libraries does not belong to the picture
     # As in the commands, but after loading, so that memory which loading freed is not reused without being counted.

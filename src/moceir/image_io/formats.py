@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from moceir.errors import ConfigError, ImageError
+from moceir.errors import ConfigError, ImageError, OutputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif")
 """File names that count as pictures when a folder is searched."""
@@ -39,6 +40,26 @@ EIGHT_BIT_ONLY = ("jpeg", "webp")
 def format_of(suffix: str) -> str | None:
     """The format that a suffix asks for, if it is one that is written."""
     return next((name for name, suffixes in FORMATS.items() if suffix.lower() in suffixes), None)
+
+
+def writable_format(path: Path, asked: str | None = None) -> str:
+    """Return the format that a file's name asks for.
+
+    Args:
+        path: The file to write.
+        asked: The format that was asked for beside it, if any.
+
+    Raises:
+        OutputError: If the suffix is unknown, or not one of the format that was asked for.
+    """
+    kind = format_of(path.suffix)
+    if kind is None:
+        expected = ", ".join(WRITABLE_SUFFIXES)
+        raise OutputError(f"cannot write {path}: unknown suffix '{path.suffix}'; use one of {expected}")
+    if asked not in (None, kind):
+        suffixes = " or ".join(FORMATS[asked])
+        raise OutputError(f"{path} does not have a suffix of {asked}; expected {suffixes}, or leave the format out")
+    return kind
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ class Picture:
 
     Attributes:
         rgb: ``(H, W, 3)`` uint8 or uint16, upright, in the colours of the file's profile (sRGB if it has none); grey
-            pictures have three equal channels.
+            pictures have three equal channels. Pictures that come from arrays and go into none of the writers may
+            hold floats in [0, 1].
         alpha: ``(H, W)`` of the same type, not multiplied into the colours; or None.
         grey: Whether the file had a single colour channel; it is then written with one again.
         metadata: Blocks by libvips field name, as ``exif-data`` (without a container's prefix).

@@ -17,7 +17,7 @@ def fill_transparent(rgb: Pixels, alpha: Pixels) -> Pixels:
     into what can be seen.
 
     Args:
-        rgb: ``(H, W, 3)``, colours not multiplied by alpha.
+        rgb: ``(H, W, 3)``, colours not multiplied by alpha; integers, or floats in [0, 1].
         alpha: ``(H, W)``; its type may differ.
 
     Returns:
@@ -26,9 +26,9 @@ def fill_transparent(rgb: Pixels, alpha: Pixels) -> Pixels:
     hidden = alpha == 0
     if not hidden.any() or hidden.all():
         return rgb
-    weight = (alpha / np.iinfo(alpha.dtype).max).astype(np.float32)[..., None]
-    filled = _spread(rgb * weight, weight)
-    return np.where(hidden[..., None], np.rint(filled).astype(rgb.dtype), rgb)
+    weight = (alpha / (np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1)).astype(np.float32)[..., None]
+    filled = _spread((rgb * weight).astype(np.float32, copy=False), weight)
+    return np.where(hidden[..., None], (np.rint(filled) if rgb.dtype.kind == "u" else filled).astype(rgb.dtype), rgb)
 
 
 def over_white(rgb: Pixels, alpha: Pixels) -> Pixels:

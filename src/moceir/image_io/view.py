@@ -44,5 +44,5 @@ def from_network(picture: Picture, seen: Pixels, restored: Pixels) -> Picture:
 
 def _without_colour(pixels: Pixels) -> Pixels:
     """Three equal channels, the mean of those given."""
-    grey = pixels.astype(np.float32).mean(axis=2, keepdims=True).round().astype(pixels.dtype)
-    return np.repeat(grey, 3, axis=2)
+    grey = pixels.mean(axis=2, keepdims=True, dtype=np.float64)
+    return np.repeat((grey.round() if pixels.dtype.kind == "u" else grey).astype(pixels.dtype), 3, axis=2)

@@ -18,8 +18,8 @@ from moceir.image_io.formats import (
     EIGHT_BIT_ONLY,
     LOSSY,
     SAVE_OPTIONS,
-    WRITABLE_SUFFIXES,
     format_of,
+    writable_format,
 )
 from moceir.image_io.picture import EXIF, ICC, PNG_TEXT, Picture, turn_back
 from moceir.image_io.reading import reason
@@ -41,10 +41,7 @@ def write(path: Path, picture: Picture, *, quality: int = DEFAULT_QUALITY, strip
     Raises:
         OutputError: If the suffix is unknown, the format cannot hold the picture or the file cannot be written.
     """
-    kind = format_of(path.suffix)
-    if kind is None:
-        msg = f"cannot write {path}: unknown suffix '{path.suffix}'; use one of {', '.join(WRITABLE_SUFFIXES)}"
-        raise OutputError(msg)
+    kind = writable_format(path)
     try:
         data = encode(picture, kind, quality=quality, strip=strip)
     except OutputError as error:

@@ -64,7 +64,7 @@ def make_signatures(
     description = read_description(folder)
     tasks = single_tasks(description)
     training, validation = held_out_files(description, photographs)
-    restorer = Restorer.from_pretrained(folder, device)
+    restorer = Restorer.from_pretrained(folder, device=device)
     judged = (*tasks, *COMPOSITES)
     total = len(tasks) * min(amount.pictures, len(training)) + len(judged) * min(amount.held_out, len(validation))
     done = 0

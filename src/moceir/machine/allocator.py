@@ -1,34 +1,34 @@
 """Keep freed memory inside the process, where the C library allows it, but not without end.
 
-Feature maps are large and short-lived. By default glibc gives each back to the system at once, so that the next one
-costs page faults on every page again: as much time as the arithmetic itself. A command decides this for its own
-process; importing moceir changes nothing.
+Feature maps are large and short-lived. By default glibc returns each to the system at once, and the next one costs a
+page fault on every page: as much time as the arithmetic itself. Commands change this for their own process; importing
+moceir changes nothing.
 
-What is kept, and what glibc keeps in any case, grows with pictures of many sizes: the gaps that the maps of one leave
-do not fit those of the next, least of all as torch wants its memory aligned. `Heap` gives them back now and then.
+The memory kept grows with pictures of many sizes: the gaps that the maps of one leave do not fit those of the next.
+`Heap` returns them now and then.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _MAPPED_FROM_BYTES = 32 * 2**20  # glibc takes no more
 _NEVER_BYTES = 2**31 - 1
 _GROW_BY_BYTES = 64 * 2**20
 PILE_BYTES = 128 * 2**20
-"""What `Heap` lets pile up: some dozens of small pictures."""
+"""How much `Heap` lets pile up: some dozens of small pictures."""
 
 
 def keep_freed_memory() -> None:
     """Tell glibc's allocator to reuse large blocks instead of returning them; does nothing elsewhere.
 
-    Only the largest still come from the system and go back to it: whole maps of large pictures, so few that their page
-    faults are not felt, but of many sizes, so that gaps between them would cost half as much memory again.
+    Only the largest blocks still come from the system and return to it: whole maps of large pictures. There are so few
+    that their page faults do not matter, but gaps between their many sizes would cost half as much memory again.
     """
     if platform.libc_ver()[0] != "glibc":
         return
@@ -39,17 +39,17 @@ def keep_freed_memory() -> None:
 
 
 class Heap:
-    """The memory of this process over the pictures of a batch; nothing happens where the C library is not glibc."""
+    """Keeps the memory of this process flat over a batch of pictures; does nothing where the C library is not glibc."""
 
     def __init__(self) -> None:
         self._trim: Any = ctypes.CDLL(None).malloc_trim if platform.libc_ver()[0] == "glibc" else None
         self._floor_bytes = 0
 
     def settle(self) -> None:
-        """Give the system what is free, if much more is held than when that was done last.
+        """Return free memory to the system, if the process holds much more than the last time.
 
-        Call it between pictures. To give all back each time would cost small ones a quarter of their time, most of it
-        for taking it again.
+        Call it between pictures. Returning everything each time would cost small ones a quarter of their time, most
+        of it for getting it again.
         """
         if self._trim is not None and resident_bytes() > self._floor_bytes + PILE_BYTES:
             self._trim(0)
@@ -57,7 +57,7 @@ class Heap:
 
 
 class _Mallinfo(ctypes.Structure):
-    """What glibc's ``mallinfo2`` returns: ten counts.
+    """Counts that glibc's ``mallinfo2`` returns.
 
     Among them are the bytes that are mapped one by one (``hblkhd``), in use in the heap (``uordblks``) and free there
     (``fordblks``).
@@ -74,7 +74,7 @@ class _Mallinfo(ctypes.Structure):
 
 
 def reusable_bytes() -> int:
-    """Memory that was freed but kept in the process, ready for the next picture; 0 where it cannot be told."""
+    """Return how much freed memory the process keeps for the next picture, in bytes; 0 where that is unknown."""
     if platform.libc_ver()[0] != "glibc":
         return 0
     mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)  # from glibc 2.33
@@ -82,12 +82,12 @@ def reusable_bytes() -> int:
         return 0
     mallinfo.restype = _Mallinfo
     heap = mallinfo()
-    # Gaps in the heap count as free whether or not their pages have been given back; those are the system's again.
+    # Gaps in the heap count as free even where their pages were returned to the system.
     held = resident_bytes() - heap.uordblks - heap.hblkhd
     return max(min(heap.fordblks, held), 0)
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is held and comes from no file, on Linux."""
-    resident, shared = Path("/proc/self/statm").read_text(encoding="ascii").split()[1:3]
-    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+    """Return how much memory this process holds that comes from no file, in bytes (on Linux)."""
+    held = psutil.Process().memory_info()
+    return held.rss - held.shared

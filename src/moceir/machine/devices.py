@@ -1,6 +1,8 @@
-"""Where a network computes, and with what numbers."""
+"""Where a network computes, and in which precision."""
 
 from __future__ import annotations
+
+import re
 
 import torch
 
@@ -10,37 +12,71 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
-def choose_device(name: str) -> torch.device:
-    """Turn a device's name into a device that is there.
+def check_device_name(device: str | torch.device) -> str:
+    """Return the name of a device that may exist, on this machine or on another.
 
     Args:
-        name: ``auto`` (CUDA, else MPS, else CPU), ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``, one of several devices such as ``cuda:1``, or a ``torch.device``.
 
     Raises:
-        ConfigError: If the name is unknown or the machine has no such device.
+        ConfigError: If there is no such kind of device.
     """
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
-    if name not in present:
-        raise ConfigError(f"unknown device '{name}'; choose from {', '.join(DEVICES)}")
-    if not present[name]:
-        raise ConfigError(f"this machine has no usable {name} device; use --device auto or cpu")
-    return torch.device(name)
+    name = str(device)
+    kind = re.fullmatch(r"(auto|(?:cpu|cuda|mps)(?::\d+)?)", name)
+    if kind is None:
+        raise ConfigError(f"unknown device '{name}'; choose from {', '.join(DEVICES)}, or one of several as cuda:1")
+    return name
 
 
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Turn a precision's name into the type of a network's arithmetic.
+def choose_device(device: str | torch.device) -> torch.device:
+    """Return a device of this machine.
 
     Args:
-        name: ``float32``, ``bfloat16``, ``float16``; or ``auto``: bfloat16 on CUDA devices made for it, else float32.
-        device: Where it computes.
+        device: As for `check_device_name`; ``auto`` is CUDA, else MPS, else CPU.
+
+    Raises:
+        ConfigError: If the name is unknown or this machine has no such device.
+    """
+    name = check_device_name(device)
+    present = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
+    chosen = torch.device(name)
+    if not present[chosen.type]:
+        raise ConfigError(f"this machine has no usable {chosen.type} device; use auto or cpu")
+    if (chosen.index or 0) >= present[chosen.type]:
+        known = ", ".join(f"{chosen.type}:{i}" for i in range(present[chosen.type]))
+        raise ConfigError(f"this machine has no {name}; use {known}")
+    return chosen
+
+
+def check_precision_name(precision: str) -> str:
+    """Return a known name of a precision.
+
+    Raises:
+        ConfigError: If it is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(f"unknown precision '{precision}'; choose from {', '.join(PRECISIONS)}")
+    return precision
+
+
+def choose_precision(precision: str, device: torch.device) -> torch.dtype:
+    """Return the type of a network's arithmetic.
+
+    Args:
+        precision: ``float32``, ``bfloat16``, ``float16``; or ``auto``: bfloat16 on CUDA devices made for it, else
+            float32.
+        device: Where the network computes.
 
     Raises:
         ConfigError: If the name is unknown, or the device is a processor and cannot compute in float16.
     """
-    if name not in PRECISIONS:
-        raise ConfigError(f"unknown precision '{name}'; choose from {', '.join(PRECISIONS)}")
+    name = check_precision_name(precision)
     if name == "auto":
         made_for_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if made_for_it else torch.float32

@@ -1,63 +1,72 @@
-"""How much memory there is, and how it is written."""
+"""Amounts of memory: how much there is, when it ran out, and how it is written."""
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
+import psutil
 import torch
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from moceir.errors import ConfigError
 from moceir.machine.allocator import reusable_bytes
 
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_OUT_OF_MEMORY = re.compile(
+    r"DefaultCPUAllocator: (can't allocate|not enough) memory|CUDA error: out of memory|HIP out of memory"
+    r"|MPS backend out of memory|(CUDNN|CUBLAS)_STATUS_ALLOC_FAILED"
+)
+"""What allocators say whose errors are plain ``RuntimeError``: those of torch on the CPU (Linux and macOS, Windows), of
+the CUDA driver outside torch's cache, of MPS, and of the libraries of CUDA."""
 
 
-def parse_bytes(text: str) -> int:
-    """Read ``4GB``, ``500 MB``, ``2GiB`` or a plain number of bytes.
+def parse_bytes(amount: int | str) -> int:
+    """Read an amount of memory: ``4GB``, ``500 MB``, ``2GiB`` or a plain number of bytes.
 
     Raises:
-        ConfigError: If the text is no amount of at least one byte.
+        ConfigError: If it is not an amount of at least one byte.
     """
-    parts = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([kmgt]?i?)b?", text.strip().lower())
-    amount = int(float(parts[1]) * UNITS[parts[2]]) if parts and parts[2] in UNITS else 0
-    if amount < 1:
-        raise ConfigError(f"'{text}' is no amount of bytes; write it as 4GB, 500MB or 2GiB")
-    return amount
+    text = str(amount).strip()
+    try:
+        # pydantic looks at the beginning only: what follows must not be ignored.
+        parsed = TypeAdapter(ByteSize).validate_python(text) if ByteSize.byte_string_re.fullmatch(text) else 0
+    except ValidationError:
+        parsed = 0
+    if parsed < 1:
+        raise ConfigError(f"'{amount}' is not an amount of memory; write it as 4GB, 500MB or 2GiB")
+    return int(parsed)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, and not that memory was used wrongly."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def describe_bytes(amount: float) -> str:
-    """An amount with a unit, as ``1.5 GB``."""
+    """Format an amount with a unit, for example ``1.5 GB``."""
     return f"{amount / 1e9:.1f} GB" if amount >= 1e9 else f"{amount / 1e6:.0f} MB"
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """Memory that this process can still have on a device without swapping; None where it cannot be told."""
+    """Return how much memory this process can still get on a device without swapping; None where that is unknown."""
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if device.type != "cpu":
         return None
-    rooms = [room for room in (_system_bytes(), *_group_bytes(Path("/"))) if room is not None]
-    return min(rooms) + reusable_bytes() if rooms else None
+    return min([psutil.virtual_memory().available, *group_bytes(Path("/"))]) + reusable_bytes()
 
 
-def _system_bytes() -> int | None:
-    """Memory of the machine that is free or can be freed."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        found = re.search(r"^MemAvailable:\s*([0-9]+) kB", meminfo.read_text(encoding="ascii"), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2  # an estimate: others use some of it
-    except (AttributeError, ValueError, OSError):
-        return None
+def group_bytes(root: Path) -> list[int]:
+    """Return what the limits of this process's control groups (versions 1 and 2) leave, one number per limit.
 
+    Containers are limited this way. psutil reports the memory of the whole machine, so these files are read here.
 
-def _group_bytes(root: Path) -> list[int]:
-    """What the limits of this process's control groups (versions 1 and 2) leave, those of containers among them."""
+    Args:
+        root: Where ``proc`` and ``sys`` are found.
+    """
     listing = root / "proc/self/cgroup"
     rooms: list[int] = []
     for line in listing.read_text(encoding="utf-8").splitlines() if listing.exists() else ():
@@ -78,7 +87,7 @@ def _group_bytes(root: Path) -> list[int]:
 
 
 def _room(group: Path, limit: str, usage: str, cache: str) -> list[int]:
-    """What one group's limit leaves, if it has one; pages of files that can be dropped are no usage."""
+    """Return what one group's limit leaves, if it has one; cached files can be dropped and do not count as used."""
     try:
         most = int((group / limit).read_text(encoding="ascii"))
         used = int((group / usage).read_text(encoding="ascii"))

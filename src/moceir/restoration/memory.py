@@ -1,4 +1,4 @@
-"""How much memory a picture needs."""
+"""Memory that a picture needs, predicted."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from moceir.models.execution.stripes import CPU_STRIPE_BYTES, DEVICE_STRIPE_BYTE
 from moceir.models.experts import EXPERT_REACH
 
 FULL_MAPS = 3
-"""Maps of the network's width that a routed block needs at full resolution; no other place needs as much."""
+"""Feature maps of the network's width that a routed block needs at full resolution; nothing else needs as many."""
 IMAGE_BYTES = 24
-"""Of each pixel: the picture and its padded copy as 32-bit floats."""
+"""Bytes per pixel of the picture and its padded copy, as 32-bit floats."""
 SLACK = 1.1
-"""What the allocator needs beyond what is asked of it."""
+"""Factor for what the allocator needs beyond what is asked of it."""
 WINDOW_STRIPES = 12
 """Intermediates of the largest expert in a stripe of its windows, in maps of the network's width."""
 FIXED_BYTES = 64 * 2**20
-"""What depends on no size: kernels and their scratch. With the three above, every peak that
+"""Memory of kernels and their scratch, whatever the size. With the three constants above, every peak that
 ``benchmarks/memory.py`` measured is below the prediction."""
 
 
 def peak_bytes(config: ModelConfig, height: int, width: int, batch: int = 1, device: str = "cpu") -> int:
-    """Memory that restoring pictures whole takes at its peak, above that of the loaded network.
+    """Predict the peak memory of restoring pictures whole, beside the loaded network, in bytes.
 
     Args:
         config: Shape of the network.
         height: Of each picture, in pixels.
         width: Likewise.
         batch: Pictures at a time.
-        device: Kind of device, as ``cpu``.
+        device: Kind of device, for example ``cpu``.
     """
     rows, columns = config.padded_size(height, width)
     pixel = 4 * config.dim  # channels times columns are the same at all levels
@@ -40,3 +40,20 @@ def peak_bytes(config: ModelConfig, height: int, width: int, batch: int = 1, dev
         round(batch * (SLACK * maps + stripe + IMAGE_BYTES * rows * columns) + min(other_stripes, batch * whole))
         + FIXED_BYTES
     )
+
+
+def needed_bytes(config: ModelConfig, height: int, width: int, tile: int | None, batch: int, device: str) -> int:
+    """Predict the peak memory of restoring pictures, whole or in tiles, beside the loaded network, in bytes.
+
+    Args:
+        config: Shape of the network.
+        height: Of each picture, in pixels.
+        width: Likewise.
+        tile: Side of the tiles in pixels; None for whole pictures.
+        batch: Pictures at a time.
+        device: Kind of device, for example ``cpu``.
+    """
+    if tile is None:
+        return peak_bytes(config, height, width, batch, device)
+    pictures = batch * IMAGE_BYTES * height * width
+    return pictures + peak_bytes(config, min(tile, height), min(tile, width), batch, device)

@@ -1,4 +1,4 @@
-"""What the routers did, for people: one picture's route with its cost and reach, and how often experts work."""
+"""Reports on routing: the route of one picture with its cost and reach, and how often each expert works."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class BlockReport:
-    """What one decoder block did with one picture; lists over experts run from the cheapest to the dearest.
+    """The decision of one decoder block for one picture; lists over experts run from the cheapest to the dearest.
 
     Attributes:
         level: Where the block works: at 1 / 2**level of the resolution.
-        experts: Those taken, best first.
+        experts: The chosen experts, best first.
         probabilities: The router's softmax values, before any effort.
-        scores: What these are the softmax of.
+        scores: The router's scores, before the softmax.
         ranks: Inner width of each expert, in channels.
         reach_px: Side of the square of picture pixels whose features an expert brings together: its window with the
             reach of its kernels on either side. (Attention over channels, in all blocks, sees the whole picture.)
@@ -43,7 +43,7 @@ class BlockReport:
 
 @dataclasses.dataclass(frozen=True)
 class RoutingReport:
-    """Which experts worked on one picture, and what that cost, as ``moceir.models.cost`` counts.
+    """The experts that worked on one picture, and their cost as ``moceir.models.cost`` counts it.
 
     Attributes:
         blocks: The decoder blocks in order of execution (deep first).
@@ -69,12 +69,12 @@ class RoutingReport:
 
     @property
     def cost_position(self) -> float:
-        """Where the cost lies between the cheapest (0) and the dearest route (1)."""
+        """The cost's position between the cheapest (0) and the dearest route (1)."""
         span = self.dearest_gmacs - self.cheapest_gmacs
         return (self.gmacs - self.cheapest_gmacs) / span if span else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """The same names with what JSON can hold."""
+        """Return the fields as values that JSON can hold."""
         return dataclasses.asdict(self)
 
     def plot(self, axes: Axes | None = None) -> Axes:
@@ -87,7 +87,7 @@ class RoutingReport:
             MissingExtraError: If matplotlib is not installed.
         """
         require_extra("matplotlib", "inspect")
-        from matplotlib import pyplot as plt  # noqa: PLC0415 - an extra, needed for figures alone
+        from matplotlib import pyplot as plt  # noqa: PLC0415 - an extra, only figures need it
         from matplotlib.patches import Rectangle  # noqa: PLC0415
 
         if axes is None:
@@ -145,13 +145,13 @@ def routing_reports(
 
 
 def block_names(levels: Iterable[int]) -> list[str]:
-    """What decoder blocks are called, in order of execution: ``block 0 (1/4)``, with their resolution."""
+    """Return names of decoder blocks, in order of execution, with their resolution: ``block 0 (1/4)``."""
     return [f"block {number} (1/{2**level})" for number, level in enumerate(levels)]
 
 
 @dataclasses.dataclass(frozen=True)
 class ExpertUsage:
-    """How often experts worked on the pictures of several groups (tasks, folders).
+    """Counts of how often experts worked on the pictures of several groups (tasks, folders).
 
     Attributes:
         counts: By group: how often each expert (columns, cheapest first) was taken in each decoder block (rows).
@@ -174,7 +174,7 @@ class ExpertUsage:
         return cls(counts)
 
     def shares(self, group: str) -> list[list[float]]:
-        """The counts of a group as shares of each block's total."""
+        """Return the counts of a group as shares of each block's total."""
         return [[count / max(sum(row), 1) for count in row] for row in self.counts[group]]
 
     def percent_rows(self) -> list[list[str]]:
@@ -185,11 +185,11 @@ class ExpertUsage:
         ]
 
     def entropy_bits(self, group: str) -> list[float]:
-        """How evenly each block spreads a group over its experts: 0 for one alone, log2 of their number for evenly."""
+        """Return how evenly each block spreads a group over its experts, from 0 (one expert) to log2 of them."""
         return [sum(-share * math.log2(share) for share in row if share) for row in self.shares(group)]
 
     def dead(self) -> list[tuple[int, int]]:
-        """Block and expert wherever an expert worked on no picture of any group."""
+        """Return block and expert for each expert that worked on no picture of any group."""
         return [
             (block, expert)
             for block, rows in enumerate(zip(*self.counts.values(), strict=True))
@@ -198,7 +198,7 @@ class ExpertUsage:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """By group: counts, shares and entropies."""
+        """Return counts, shares and entropies of each group, as JSON can hold them."""
         measures = {"shares": self.shares, "entropy_bits": self.entropy_bits}
         return {
             group: {"counts": counts, **{name: measure(group) for name, measure in measures.items()}}

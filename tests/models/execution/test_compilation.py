@@ -74,8 +74,8 @@ def test_training_with_compiled_parts_and_experts_at_once_has_the_same_gradients
 
 @marked(*compiles)
 def test_sizes_that_come_again_are_restored_by_graphs_for_any_size_and_expert(network: moceir.MoCEIR) -> None:
-    plain = moceir.Restorer(copy.deepcopy(network), "cpu")
-    restorer = moceir.Restorer(network, "cpu", compiled=True)
+    plain = moceir.Restorer(copy.deepcopy(network), device="cpu")
+    restorer = moceir.Restorer(network, device="cpu", compiled=True)
     made = []
     for height, width in [(40, 48), (40, 48), (40, 48), (56, 72), (56, 72), (48, 88), (48, 88)]:
         images = torch.rand(1, 3, height, width)
@@ -116,7 +116,7 @@ def test_what_is_cut_into_stripes_is_not_compiled(network: moceir.MoCEIR) -> Non
 
 
 def test_tiles_are_not_compiled(network: moceir.MoCEIR) -> None:
-    restorer = moceir.Restorer(network, "cpu", compiled=True, memory_limit="120MB")
+    restorer = moceir.Restorer(network, device="cpu", compiled=True, memory_limit="120MB")
     images = torch.rand(1, 3, 512, 640)
     for _ in range(2):
         with pytest.warns(UserWarning, match="in tiles of"):
