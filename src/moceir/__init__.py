@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from moceir.machine.threads import sleep_soon
+
 if TYPE_CHECKING:
     from moceir.config import ModelConfig
     from moceir.errors import MoceirError
@@ -50,6 +52,9 @@ _HOMES = {
     "load": "moceir.weights",
     "preset": "moceir.models.presets",
 }
+
+
+sleep_soon()
 
 
 def __getattr__(name: str) -> Any:

@@ -65,7 +65,9 @@ def test_frames_are_in_the_order_of_their_numbers() -> None:
 def test_a_route_is_that_of_the_mean_scores(nano: MoCEIR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Frame by frame: expert 0, 0, 3. On average: expert 3, by far.
     rows = torch.tensor([[1.0, 0, 0, 0.9], [1.0, 0, 0, 0.9], [0, 0, 0, 9.0]])
-    decision = RoutingDecision(rows.argmax(1, keepdim=True), torch.ones(3, 1), rows, torch.zeros(()))
+    decision = RoutingDecision(
+        rows.argmax(1, keepdim=True), torch.ones(3, 1), rows, torch.zeros(()), torch.zeros(3, dtype=torch.bool)
+    )
     reports = routing_reports(nano.config, [decision] * 3, SIZE, SIZE)
     jobs = write_frames(tmp_path, [scene(0)] * 3)
     answers = iter(reports)

@@ -103,8 +103,13 @@ def test_a_batch_that_does_not_fit_is_restored_one_by_one(nano: MoCEIR, monkeypa
     expected, reports = Restorer(nano, device="cpu").restore(images, return_routing=True)
     restorer = Restorer(nano, device="cpu", memory_limit=peak_bytes(nano.config, 40, 24))
     sizes: list[int] = []
-    plain = nano.restore_with_routing
-    monkeypatch.setattr(nano, "restore_with_routing", lambda x, **k: (sizes.append(len(x)), plain(x, **k))[1])
+    run = MoCEIR.restore_with_routing
+
+    def counted(network: MoCEIR, images: torch.Tensor, **settings: Any) -> Any:
+        sizes.append(len(images))
+        return run(network, images, **settings)
+
+    monkeypatch.setattr(MoCEIR, "restore_with_routing", counted)
     restored, one_by_one = restorer.restore(images, return_routing=True)
     assert sizes == [1, 1, 1]
     torch.testing.assert_close(restored, expected, atol=1e-5, rtol=0)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from moceir.cli.loading import implementation
-from moceir.cli.options import Compiled, Device, Precision, parse_size
+from moceir.cli.options import Compiled, Device, Precision, Threads, parse_size
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def benchmark_command(
     device: Device = "auto",
     precision: Precision = "auto",
     compiled: Compiled = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads. By default torch decides.")] = None,
+    threads: Threads = None,
     repeat: Annotated[int, typer.Option(min=1, help="Number of restorations; the median time is reported.")] = 5,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moceir.cli.loading import implementation
-from moceir.cli.options import Device, Model, Precision
+from moceir.cli.options import Device, Model, Precision, Threads
 from moceir.errors import require_extra
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class EvaluateArguments:
     sheet_file: Path | None
     worst: int
     device: str
+    threads: int | None
     precision: str
 
 
@@ -84,6 +85,7 @@ def evaluate_command(
     ] = None,
     worst: Annotated[int, typer.Option(min=1, help="Number of pictures of each test set on the sheet.")] = 4,
     device: Device = "auto",
+    threads: Threads = None,
     precision: Precision = "auto",
 ) -> None:
     """Measure a model: mean PSNR and SSIM before and after, by default with the published protocol.
@@ -123,6 +125,7 @@ def evaluate_command(
         sheet_file=sheet_file,
         worst=worst,
         device=device,
+        threads=threads,
         precision=precision,
     )
     _check_usage(arguments)

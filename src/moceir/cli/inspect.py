@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from moceir.cli.loading import implementation
-from moceir.cli.options import Device, EffortOption, Forced, ForceExpert, Model, RouteOption
+from moceir.cli.options import Device, EffortOption, Forced, ForceExpert, Model, RouteOption, Threads
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class InspectArguments:
     inputs: list[Path]
     model: str
     device: str
+    threads: int | None
     effort: str
     experts: str | None
     force_expert: Forced | None
@@ -30,6 +31,7 @@ def inspect_command(
     inputs: Annotated[list[Path], typer.Argument(help="JPEG, PNG, WebP or TIFF files, and folders of them.")],
     model: Model = "tiny",
     device: Device = "auto",
+    threads: Threads = None,
     effort: EffortOption = "auto",
     experts: RouteOption = None,
     force_expert: ForceExpert = None,
@@ -57,6 +59,7 @@ def inspect_command(
         inputs=inputs,
         model=model,
         device=device,
+        threads=threads,
         effort=effort,
         experts=experts,
         force_expert=force_expert,

@@ -39,6 +39,12 @@ Compiled = Annotated[
         help="Speed up the network with torch.compile. Takes minutes; for GPUs and many pictures of one size.",
     ),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", metavar="N", min=1, help="Threads of the processor. By default torch decides.", show_default=False
+    ),
+]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", metavar="", help="Replace outputs that exist already.", rich_help_panel=OUTPUT),

@@ -21,6 +21,7 @@ from moceir.cli.options import (
     Precision,
     RouteOption,
     SkipExisting,
+    Threads,
 )
 
 MANY, LIMITS = "Many files", "Limits"
@@ -175,6 +176,7 @@ def restore_command(
     force_expert: ForceExpert = None,
     precision: Precision = "auto",
     compiled: Compiled = False,
+    threads: Threads = None,
 ) -> None:
     r"""Restore pictures: take out noise, rain, haze, blur, darkness and JPEG artefacts.
 
@@ -229,6 +231,7 @@ def restore_command(
         "device": device,
         "precision": precision,
         "compiled": compiled,
+        "threads": threads,
         "experts": experts,
         "effort": effort,
         "strength": strength,

@@ -30,7 +30,9 @@ def run(arguments: EvaluateArguments) -> None:
     check_reports(arguments.json_file, arguments.csv_file, arguments.markdown_file, arguments.sheet_file)
     test_sets, problems = _find_sets(arguments)
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(arguments.model, device=arguments.device, precision=arguments.precision)
+    restorer = Restorer.from_pretrained(
+        arguments.model, device=arguments.device, threads=arguments.threads, precision=arguments.precision
+    )
     measured, broken = _measure(restorer, test_sets, arguments)
     problems += broken
     if measured:

@@ -50,7 +50,9 @@ def run(arguments: InspectArguments) -> None:
     check_reports(arguments.json_file, arguments.figure)
     found, problems = _find(arguments.inputs)
     keep_freed_memory()
-    restorer = Restorer.from_pretrained(arguments.model, device=arguments.device, experts=experts, effort=effort)
+    restorer = Restorer.from_pretrained(
+        arguments.model, device=arguments.device, threads=arguments.threads, experts=experts, effort=effort
+    )
     signatures = _signatures(arguments.model)
     console = Console(highlight=False)
     single = len(found) == 1
