@@ -162,7 +162,7 @@ def draw_photographs(folder: Path, count: int = 12) -> Path:
 
 def loaders(recipe: Recipe, data: Path, workers: int) -> tuple[Pairs, ScheduleCallback]:
     """The loaders of a training run, the photographs decoded."""
-    pairs = Pairs(recipe, data, workers=workers, processes=1)
+    pairs = Pairs(recipe, data, workers=workers)
     schedule = ScheduleCallback(recipe.optimizer, 10**6, None)  # far from the end, which would change the patches
     pairs.follow(schedule)
     pairs.setup("fit")

@@ -45,7 +45,7 @@ def build(root: Path, sources: list[dict[str, Any]], count: int) -> Path:
 )
 def test_an_epoch_is_as_long_as_published(tmp_path: Path, sources: list[dict[str, Any]], pictures: int) -> None:
     recipe = Recipe.model_validate(content(sources))
-    pairs = Pairs(recipe, build(tmp_path, sources, count=10), workers=0, processes=1)
+    pairs = Pairs(recipe, build(tmp_path, sources, count=10), workers=0)
     assert pairs.pictures == pictures, "7 of 10 clean pictures remain for training"
     assert len(set(pairs.names)) == len(pairs.names) == len(sources)
 

@@ -12,12 +12,18 @@ from moceir.errors import require_extra
 
 
 def train_command(
-    recipe: Annotated[Path, typer.Argument(help="YAML recipe, as recipes/tiny.yaml.")],
     data: Annotated[Path, typer.Option("--data", help="Folder of clean photographs, searched with its sub-folders.")],
+    recipe: Annotated[
+        Path | None, typer.Argument(help="YAML recipe, for example recipes/tiny.yaml; with --continue, that of STATE.")
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Run folder; runs/NAME of the recipe if not given.")
+        Path | None, typer.Option("--output", "-o", help="Run folder; else runs/NAME of the recipe, or that of STATE.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    continue_from: Annotated[
+        Path | None,
+        typer.Option("--continue", metavar="STATE", help="Train a further stretch from state.safetensors of a run."),
+    ] = None,
     start: Annotated[
         str | None, typer.Option("--start", help="Model whose weights to begin with; a smaller network is grown.")
     ] = None,
@@ -52,18 +58,31 @@ def train_command(
         moceir train recipes/tiny.yaml --data photographs/ --max-time 90m --processes 2
 
         moceir restore photo.jpg -o restored.jpg --model runs/tiny/best
+
+        moceir train --continue runs/small/state.safetensors --data photographs/ --max-time 9m
     """
     require_extra("lightning", "train")
     from lightning.pytorch.utilities import rank_zero_only  # noqa: PLC0415 - keeps --help fast
 
     from moceir.machine.allocator import keep_freed_memory  # noqa: PLC0415
-    from moceir.recipe import load_recipe  # noqa: PLC0415
-    from moceir.training.run import TrainOptions, train  # noqa: PLC0415
+    from moceir.recipe import load_recipe, make_recipe  # noqa: PLC0415
+    from moceir.training.options import TrainOptions  # noqa: PLC0415
+    from moceir.training.run import train  # noqa: PLC0415
+    from moceir.training.state import load_state  # noqa: PLC0415
+
+    if recipe is not None:
+        settings, folder = load_recipe(recipe, overrides or ()), Path("runs") / recipe.stem
+    elif continue_from is not None:
+        last = load_state(continue_from)
+        settings, folder = make_recipe(last.recipe, overrides or (), str(continue_from)), continue_from.parent
+    else:
+        raise typer.BadParameter("give a RECIPE, or --continue with the state of a run")
 
     options = TrainOptions(
         data=data,
-        output=output or Path("runs") / recipe.stem,
+        output=output or folder,
         resume=resume,
+        continue_from=continue_from,
         start=start,
         max_seconds=max_time,
         device=device,
@@ -72,6 +91,6 @@ def train_command(
         workers=workers,
     )
     keep_freed_memory()
-    best = train(load_recipe(recipe, overrides or ()), options)
+    best = train(settings, options)
     # The other processes run this command too.
     rank_zero_only(typer.echo)(f"the best model is in {best}")

@@ -33,7 +33,7 @@ class EpochLine(L.Callback):
             if name.startswith("val/psnr_db/")
         )
         print(  # noqa: T201 - this is the command's output
-            f"step {trainer.global_step} {self.schedule.seconds:.0f}s progress "
+            f"step {trainer.global_step} {self.schedule.budget.seconds:.0f}s progress "
             f"{self.schedule.progress(trainer.global_step):.1%} loss {values.get('loss/total', float('nan')):.4f} "
             f"val {values.get('val/psnr_db', float('nan')):.3f} dB | {tasks}",
             flush=True,

@@ -1,0 +1,220 @@
+"""A stretch of training: a constant learning rate, a short decay, and two results.
+
+The decayed weights are what to use and to ship. The undecayed state is what the next stretch goes on from, on any
+device and with any number of processes. So a training of any length can be made of stretches of any length, without
+deciding its end in advance (warmup-stable-decay; Hägele et al., arXiv 2405.18392).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from moceir.config import ModelConfig
+from moceir.data.synthesis import Sample, sample_generator
+from moceir.errors import TrainingError
+from moceir.models.network import MoCEIR
+from moceir.recipe import Recipe, StageConfig
+from moceir.training.data import Pairs
+from moceir.training.learner import Learner
+from moceir.training.options import TrainOptions
+from moceir.training.progress import Report, score_table
+from moceir.training.schedule import Budget, decay_start, stage_at, stretch_rate
+from moceir.training.state import TrainingState, save_state
+from moceir.training.team import Team
+from moceir.training.validation import validate
+from moceir.weights import ModelFile, save
+
+STATE_FILE = "state.safetensors"
+"""The undecayed state in a run folder."""
+SAVE_EVERY_S = 120.0
+"""How often the state is saved before the decay."""
+LOOK_EVERY_STEPS = 50
+"""Steps between two looks at losses and the clock of a device; each look waits for it."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a stretch begins with.
+
+    Attributes:
+        config: Shape of the network.
+        weights: State dict to begin with; None for random weights.
+        state: State of an earlier stretch to go on from.
+    """
+
+    config: ModelConfig
+    weights: dict[str, Tensor] | None = None
+    state: TrainingState | None = None
+
+
+def train_stretch(
+    team: Team, recipe: Recipe, options: TrainOptions, beginning: Beginning, pairs: Pairs, device: torch.device
+) -> Path:
+    """Train one stretch.
+
+    Args:
+        team: The processes that share each batch.
+        recipe: What to compute, its steps resolved.
+        options: Where and for how long.
+        beginning: What to begin with.
+        pairs: The data.
+        device: Where to train.
+
+    Returns:
+        The folder of the decayed model; the undecayed state lies beside it.
+
+    Raises:
+        TrainingError: If the loss or its gradient is not a number.
+    """
+    return _Stretch(team, recipe, options, beginning, pairs, device).run()
+
+
+class _Stretch:
+    def __init__(
+        self,
+        team: Team,
+        recipe: Recipe,
+        options: TrainOptions,
+        beginning: Beginning,
+        pairs: Pairs,
+        device: torch.device,
+    ) -> None:
+        self.recipe, self.options, self.team, self.pairs = recipe, options, team, pairs
+        torch.manual_seed(recipe.seed)
+        network = MoCEIR(beginning.config)
+        if beginning.weights is not None:
+            network.load_state_dict(beginning.weights)
+        self.learner = Learner(network, recipe, device, team)
+        self.first = beginning.state is None
+        self.seconds_before = 0.0
+        if beginning.state is not None:
+            self.learner.restore(beginning.state)
+            self.seconds_before = beginning.state.seconds
+        self.begun_at_step = self.learner.steps
+        self.budget = Budget(recipe.steps or 1, options.max_seconds)
+        self.report = Report(silent=team.rank > 0)
+        board: Any = SummaryWriter(options.output / "logs") if team.rank == 0 else None
+        self.board = board
+        self.loss = float("nan")
+
+    @property
+    def done(self) -> int:
+        """Steps of this stretch so far."""
+        return self.learner.steps - self.begun_at_step
+
+    def run(self) -> Path:
+        """Train, save the state where the decay begins, decay, validate and save the model."""
+        pairs, config = self.pairs, self.recipe.optimizer
+        pairs.setup("fit")
+        began = time.time()
+        clock = time.monotonic()
+        saved, branched, looked = clock, False, self.learner.steps
+        batches: Iterator[Sample] = iter(())
+        stage: StageConfig | None = None
+        while True:
+            now = time.monotonic()
+            (self.budget.seconds, since_saved) = self.team.first_says(now - clock, now - saved)
+            if self.done == 1:
+                self.budget.preparing = self.budget.seconds
+            progress = self.budget.progress(self.done)
+            if not branched and progress >= decay_start(config):
+                self._save_state()
+                branched = True
+            elif not branched and since_saved >= SAVE_EVERY_S:
+                self._save_state()
+                saved = now
+            if progress >= 1:
+                break
+            if stage is not (stage := stage_at(self.recipe.stages, progress)):
+                batches = self._batches(stage)
+            self.learner.rate.fill_(stretch_rate(config, progress, first=self.first))
+            self.learner.step(next(batches), self._noise(stage.batch))
+            self.learner.steps += 1
+            self.learner.samples += stage.batch
+            due = self.report.advance(stage.batch * stage.patch_px**2)
+            if due or self.learner.steps - looked >= LOOK_EVERY_STEPS:
+                self._look(self.learner.steps - looked)
+                looked = self.learner.steps
+            if due:
+                self.report.show(self.done, progress, self.loss, self.budget.seconds_left(self.done))
+        if self.learner.steps > looked:
+            self._look(self.learner.steps - looked)
+        return self._finish(began)
+
+    def _batches(self, stage: StageConfig) -> Iterator[Sample]:
+        """Batches from the next sample on, this process's share of each."""
+        steps = max(self.budget.steps - self.done, 1)
+        loader = self.pairs.numbered(stage, self.learner.samples, steps * stage.batch, self.team)
+        for batch in loader:
+            yield Sample(*(part.to(self.learner.device, non_blocking=True) for part in batch))
+
+    def _noise(self, images: int) -> Tensor:
+        """Noise ``(blocks, B, n)`` that depends on seed and sample only; processes share that of the joint batch."""
+        config = self.learner.network.config
+        generator = sample_generator(self.recipe.seed, "routing", self.learner.samples)
+        noise = torch.randn(sum(config.decoder_blocks), images, config.experts, generator=generator)
+        return noise[:, self.team.rank :: self.team.size].to(self.learner.device)
+
+    def _look(self, steps: int) -> None:
+        """Read the losses of the last steps.
+
+        Raises:
+            TrainingError: If one of them was not a number.
+        """
+        *sums, bad = self.learner.read_totals()
+        if bad:
+            raise TrainingError(
+                f"the loss or its gradient is not a number within {steps} steps before step {self.learner.steps}; "
+                "nothing of it reached the weights. Lower optimizer.lr or optimizer.clip_norm, or use precision float32"
+            )
+        self.loss = sums[0] / steps
+        if self.board is not None:
+            for name, value in zip(("total", "l1", "fft", "balance"), sums, strict=True):
+                self.board.add_scalar(f"loss/{name}", value / steps, self.learner.steps)
+            self.board.add_scalar("lr", self.learner.rate.item(), self.learner.steps)
+
+    def _save_state(self) -> None:
+        if self.team.rank == 0:
+            seconds = self.seconds_before + self.budget.seconds
+            save_state(self.learner.state(seconds), self.options.output / STATE_FILE)
+
+    def _finish(self, began: float) -> Path:
+        """Validate the decayed weights and save them."""
+        learner, results = self.learner, {}
+        if self.recipe.validation.share:
+            batches = self.pairs.validation(self.team)
+            scores = validate(learner.result, batches, self.pairs.names, learner.device, self.team)
+            mean = sum(scores.values()) / len(scores)
+            results = {"validation_psnr_db": round(mean, 3)}
+            self.report.say(score_table(learner.steps, scores))
+            if self.board is not None:
+                for name, value in {"val/psnr_db": mean, **{f"val/psnr_db/{t}": v for t, v in scores.items()}}.items():
+                    self.board.add_scalar(name, value, learner.steps)
+        self.report.close()
+        folder = self.options.output / "best"
+        if self.board is not None:
+            self.board.close()
+            description = ModelFile(
+                model=learner.network.config,
+                provenance={
+                    "started_unix": round(began),
+                    "seconds": round(self.seconds_before + self.budget.seconds),
+                    "steps": learner.steps,
+                    "samples": learner.samples,
+                    "device": str(learner.device),
+                    "processes": self.team.size,
+                    "start": self.options.start,
+                },
+                training=self.recipe.model_dump(mode="json"),
+                results=results,
+            )
+            save(learner.result, folder, description)
+        return folder
