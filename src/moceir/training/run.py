@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
+import warnings
 from pathlib import Path
 
 import lightning as L
 import torch
 import yaml
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from moceir.config import ModelConfig
@@ -22,7 +22,7 @@ from moceir.models.execution.compilation import compile_for_training
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.recipe import Recipe, load_recipe
-from moceir.training.callbacks import EpochLine, FiniteGradients, RoutingView, ValidationView
+from moceir.training.callbacks import FiniteGradients, ProgressCallback, RoutingView, ValidationView
 from moceir.training.checkpoints import DurableCheckpointIO
 from moceir.training.data import Pairs
 from moceir.training.module import RestorationModule
@@ -81,14 +81,11 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
     best = ModelCheckpoint(folder, "best-{step}", monitor="val/psnr_db", mode="max", save_on_train_epoch_end=early)
     last_one = ModelCheckpoint(folder, LAST.stem, enable_version_counter=False, save_on_train_epoch_end=early)
     checkpoints = [best, last_one] if validated else [last_one]
-    callbacks: list[L.Callback] = [schedule, *checkpoints, EpochLine(schedule), RoutingView(), ValidationView()]
+    callbacks: list[L.Callback] = [schedule, *checkpoints, ProgressCallback(schedule), RoutingView(), ValidationView()]
     callbacks.append(FiniteGradients(patience=20 if recipe.precision == "float16" else 0))
     if recipe.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it advertises
-    interactive = sys.stderr.isatty()
-    if interactive:
-        callbacks.append(RichProgressBar())
     trainer = L.Trainer(
         accelerator={"cuda": "gpu"}.get(options.device, options.device),
         devices=options.processes,
@@ -107,11 +104,16 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
         num_sanity_val_steps=0,
         limit_val_batches=None if validated else 0,
         log_every_n_steps=min(20, recipe.epoch_steps),
-        enable_progress_bar=interactive,
+        enable_progress_bar=False,  # ours shows the same figures with and without a terminal
         enable_model_summary=False,
     )
     began = time.time()
-    trainer.fit(module, pairs, ckpt_path=last)
+    with warnings.catch_warnings():
+        # Libraries tell each other what they use of what is deprecated: nothing that a user could change.
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"lightning|torch")
+        warnings.filterwarnings("ignore", ".*(does not have many workers|logging interval|exists and is not empty)")
+        trainer.fit(module, pairs, ckpt_path=last)
     network = _network_of(Path(checkpoints[0].best_model_path), config)
     score = checkpoints[0].best_model_score
     description = ModelFile(
