@@ -143,7 +143,7 @@ def test_the_command_goes_on_with_the_recipe_of_the_state(options: TrainOptions)
     state = options.output / STATE_FILE
     done = moceir_process("train", "--continue", state, "--data", options.data, "--device", "cpu", "--processes", "2")
     assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
+    assert "deprecated" not in done.stderr
     assert "validation at step 9" in done.stdout
     assert load_state(state).steps == 6, "in the same folder"
     assert run("train", "--data", options.data).exit_code == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from moceir.data.mixtures import (
     split_sources,
 )
 from moceir.data.photographs import Photographs
+from moceir.data.resident import ResidentPhotographs
 from moceir.data.synthesis import Sample
 from moceir.recipe import Recipe, SourceConfig, StageConfig
+from moceir.training.feed import fits, made_on_device
 from moceir.training.schedule import ScheduleCallback, stage_at
 from moceir.training.team import Team
 
@@ -38,6 +40,7 @@ class Pairs(L.LightningDataModule):
         self.names = [source.label for source in sources]
         self.sources, self.held_out = split_sources(sources, recipe.validation.share)
         self.photographs = Photographs()
+        self._on_device: ResidentPhotographs | None = None
         self.pictures = epoch_length(self.sources) if recipe.sources else len(self.sources[0].files)
 
     def follow(self, schedule: ScheduleCallback) -> None:
@@ -48,6 +51,31 @@ class Pairs(L.LightningDataModule):
         """Decode the photographs before loader processes are forked."""
         self.photographs.preload(path for source in (*self.held_out, *self.sources) for path in source.paths)
 
+    def batches(
+        self, stage: StageConfig, first: int, count: int, team: Team, device: torch.device, *, resident: bool = False
+    ) -> Iterator[Sample]:
+        """Give numbered training samples in batches on a device, the share of one process.
+
+        Where the photographs fit into the device's memory, the pairs are made there. See `numbered` for the rest.
+
+        Args:
+            stage: Patch and batch size.
+            first: Number of the first sample.
+            count: How many samples.
+            team: The processes.
+            device: Where the batches are wanted.
+            resident: Make pairs on the device in any case.
+        """
+        paths = [path for source in self.sources for path in source.paths]
+        if team.size == 1 and (resident or fits(self.photographs, paths, device)):
+            if self._on_device is None:
+                self._on_device = ResidentPhotographs(self.photographs, paths, device)
+            pairs = self._pairs(stage, first, count)
+            yield from made_on_device(pairs, self._on_device, stage.batch, self.workers, device)
+            return
+        for batch in self.numbered(stage, first, count, team):
+            yield Sample(*(part.to(device, non_blocking=True) for part in batch))
+
     def numbered(self, stage: StageConfig, first: int, count: int, team: Team) -> DataLoader[Sample]:
         """Load numbered training samples, of each batch the share of one process.
 
@@ -57,7 +85,11 @@ class Pairs(L.LightningDataModule):
             count: How many samples, for all processes together.
             team: The processes. Samples are dealt out in turn, so that the shares of a step make up the joint batch.
         """
-        pairs = MixedPairs(
+        batch = stage.batch // (team.size * self.recipe.accumulate)
+        return self._loader(self._pairs(stage, first, count), batch, range(team.rank, count, team.size))
+
+    def _pairs(self, stage: StageConfig, first: int, count: int) -> MixedPairs:
+        return MixedPairs(
             self.sources,
             self.photographs,
             self.recipe.augment,
@@ -67,8 +99,6 @@ class Pairs(L.LightningDataModule):
             count=count,
             seed=self.recipe.seed,
         )
-        batch = stage.batch // (team.size * self.recipe.accumulate)
-        return self._loader(pairs, batch, range(team.rank, count, team.size))
 
     def validation(self, team: Team, batch: int = 1) -> DataLoader[Sample]:
         """Load the share of one process of the validation pairs, which are always the same."""

@@ -34,6 +34,8 @@ class Learner:
 
     def __init__(self, network: MoCEIR, recipe: Recipe, device: torch.device, team: Team) -> None:
         self.network = network.to(device).train()
+        self.view = self.network
+        """The network as it computes: with the same parameters, but maybe by faster means."""
         self.recipe = recipe
         self.device = device
         self.team = team
@@ -44,7 +46,12 @@ class Learner:
         self.parameters = list(self.named.values())
         config = recipe.optimizer
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=self.rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
+            self.parameters,
+            lr=self.rate,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            fused=True,
+            capturable=device.type == "cuda",
         )
         for p in self.parameters:
             zero = torch.zeros((), device=device)
@@ -88,16 +95,26 @@ class Learner:
                 self._update_average(self._averaged, list(self.network.parameters()), None)
             self.totals += torch.stack([*losses, self.bad]).detach()
 
-    def losses(self, batch: Sample, noise: Tensor) -> Losses:
-        """Compute the losses of a batch in the recipe's precision; spectra and sums stay in float32."""
-        low = self.recipe.precision == "bfloat16"
+    def losses(
+        self, batch: Sample, noise: Tensor, network: MoCEIR | None = None, precision: str | None = None
+    ) -> Losses:
+        """Compute the losses of a batch; spectra and sums are in float32.
+
+        Args:
+            batch: See `step`.
+            noise: Likewise.
+            network: What computes, instead of `view`.
+            precision: Another precision than that of the recipe.
+        """
+        network = network or self.view
+        low = (precision or self.recipe.precision) == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
-            restored, decisions = self.network.restore_with_routing(batch.degraded, noise)
+            restored, decisions = network.restore_with_routing(batch.degraded, noise)
         if self.team.size == 1:
             balance = torch.stack([decision.balance_loss for decision in decisions]).mean()
         else:
             logits = torch.stack([decision.logits.float() for decision in decisions])
-            balance = joint_balance(self.network.routers(), self.team.gather(logits), self.team.gather(noise))
+            balance = joint_balance(network.routers(), self.team.gather(logits), self.team.gather(noise))
         return restoration_losses(restored, batch.clean, balance, self.recipe.loss)
 
     def read_totals(self) -> list[float]:

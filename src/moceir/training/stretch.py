@@ -8,7 +8,7 @@ deciding its end in advance (warmup-stable-decay; Hägele et al., arXiv 2405.183
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from moceir.errors import TrainingError
 from moceir.models.network import MoCEIR
 from moceir.recipe import Recipe, StageConfig
 from moceir.training.data import Pairs
+from moceir.training.forms import Form, Step, choose_step, forms_for
 from moceir.training.learner import Learner
 from moceir.training.options import TrainOptions
 from moceir.training.progress import Report, score_table
@@ -38,6 +39,9 @@ SAVE_EVERY_S = 120.0
 """How often the state is saved before the decay."""
 LOOK_EVERY_STEPS = 50
 """Steps between two looks at losses and the clock of a device; each look waits for it."""
+
+VALIDATED_AT_ONCE = 8
+"""Held-out pairs in a batch."""
 
 
 @dataclass(frozen=True)
@@ -112,31 +116,33 @@ class _Stretch:
 
     def run(self) -> Path:
         """Train, save the state where the decay begins, decay, validate and save the model."""
-        pairs, config = self.pairs, self.recipe.optimizer
-        pairs.setup("fit")
-        began = time.time()
-        clock = time.monotonic()
-        saved, branched, looked = clock, False, self.learner.steps
+        self.pairs.setup("fit")
+        began, clock = time.time(), time.monotonic()
+        saved, branched, looked, preparing = clock, False, self.learner.steps, 0.0
         batches: Iterator[Sample] = iter(())
         stage: StageConfig | None = None
+        step: Step = self.learner.step
         while True:
             now = time.monotonic()
-            (self.budget.seconds, since_saved) = self.team.first_says(now - clock, now - saved)
-            if self.done == 1:
-                self.budget.preparing = self.budget.seconds
+            self.budget.seconds, self.budget.preparing, since_saved = self.team.first_says(
+                now - clock, preparing, now - saved
+            )
             progress = self.budget.progress(self.done)
-            if not branched and progress >= decay_start(config):
+            if not branched and (since_saved >= SAVE_EVERY_S or progress >= decay_start(self.recipe.optimizer)):
                 self._save_state()
-                branched = True
-            elif not branched and since_saved >= SAVE_EVERY_S:
-                self._save_state()
-                saved = now
+                saved, branched = now, progress >= decay_start(self.recipe.optimizer)
             if progress >= 1:
                 break
-            if stage is not (stage := stage_at(self.recipe.stages, progress)):
+            new_shape = stage is not (stage := stage_at(self.recipe.stages, progress))
+            if new_shape:
                 batches = self._batches(stage)
-            self.learner.rate.fill_(stretch_rate(config, progress, first=self.first))
-            self.learner.step(next(batches), self._noise(stage.batch))
+            batch, noise = next(batches), self._noise(stage.batch)
+            if new_shape:
+                before = time.monotonic()
+                step = choose_step(self.learner, batch, noise, self._forms(), self.report.say)
+                preparing += time.monotonic() - before
+            self.learner.rate.fill_(stretch_rate(self.recipe.optimizer, progress, first=self.first))
+            step(batch, noise)
             self.learner.steps += 1
             self.learner.samples += stage.batch
             due = self.report.advance(stage.batch * stage.patch_px**2)
@@ -149,12 +155,13 @@ class _Stretch:
             self._look(self.learner.steps - looked)
         return self._finish(began)
 
+    def _forms(self) -> Sequence[Form]:
+        return forms_for(self.learner.device, compiled=self.recipe.compile)
+
     def _batches(self, stage: StageConfig) -> Iterator[Sample]:
         """Batches from the next sample on, this process's share of each."""
-        steps = max(self.budget.steps - self.done, 1)
-        loader = self.pairs.numbered(stage, self.learner.samples, steps * stage.batch, self.team)
-        for batch in loader:
-            yield Sample(*(part.to(self.learner.device, non_blocking=True) for part in batch))
+        count = max(self.budget.steps - self.done, 1) * stage.batch
+        return self.pairs.batches(stage, self.learner.samples, count, self.team, self.learner.device)
 
     def _noise(self, images: int) -> Tensor:
         """Noise ``(blocks, B, n)`` that depends on seed and sample only; processes share that of the joint batch."""
@@ -190,7 +197,7 @@ class _Stretch:
         """Validate the decayed weights and save them."""
         learner, results = self.learner, {}
         if self.recipe.validation.share:
-            batches = self.pairs.validation(self.team)
+            batches = self.pairs.validation(self.team, VALIDATED_AT_ONCE)
             scores = validate(learner.result, batches, self.pairs.names, learner.device, self.team)
             mean = sum(scores.values()) / len(scores)
             results = {"validation_psnr_db": round(mean, 3)}
