@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,12 @@ class TrainOptions:
     """Data-parallel processes on each machine that share a batch: devices of the kind, or groups of CPU cores."""
     nodes: int = 1
     """Machines that share a batch; each starts the same command (torchrun and SLURM tell them of each other)."""
+
+    save_every_s: float = 120.0
+    """Seconds between two savings of a stretch's state before its decay."""
+    watch: Callable[[float, int], None] | None = None
+    """Called while a stretch trains with its seconds so far, without preparations, and its samples so far; what it
+    raises ends the stretch."""
 
     @property
     def world(self) -> int:

@@ -35,10 +35,8 @@ from moceir.weights import ModelFile, save
 
 STATE_FILE = "state.safetensors"
 """The undecayed state in a run folder."""
-SAVE_EVERY_S = 120.0
-"""How often the state is saved before the decay."""
-LOOK_EVERY_STEPS = 50
-"""Steps between two looks at losses and the clock of a device; each look waits for it."""
+LOOK_EVERY_STEPS, LOOK_EVERY_S = 50, 10.0
+"""Steps and seconds after which losses are looked at again; each look waits for the device."""
 
 VALIDATED_AT_ONCE = 8
 """Held-out pairs in a batch."""
@@ -102,7 +100,7 @@ class _Stretch:
         if beginning.state is not None:
             self.learner.restore(beginning.state)
             self.seconds_before = beginning.state.seconds
-        self.begun_at_step = self.learner.steps
+        self.begun_at_step, self.begun_at_sample = self.learner.steps, self.learner.samples
         self.budget = Budget(recipe.steps or 1, options.max_seconds)
         self.report = Report(silent=team.rank > 0)
         board: Any = SummaryWriter(options.output / "logs") if team.rank == 0 else None
@@ -118,7 +116,8 @@ class _Stretch:
         """Train, save the state where the decay begins, decay, validate and save the model."""
         self.pairs.setup("fit")
         began, clock = time.time(), time.monotonic()
-        saved, branched, looked, preparing = clock, False, self.learner.steps, 0.0
+        saved, branched, preparing = clock, False, 0.0
+        looked, looked_at = self.learner.steps, clock
         batches: Iterator[Sample] = iter(())
         stage: StageConfig | None = None
         step: Step = self.learner.step
@@ -128,7 +127,9 @@ class _Stretch:
                 now - clock, preparing, now - saved
             )
             progress = self.budget.progress(self.done)
-            if not branched and (since_saved >= SAVE_EVERY_S or progress >= decay_start(self.recipe.optimizer)):
+            if not branched and (
+                since_saved >= self.options.save_every_s or progress >= decay_start(self.recipe.optimizer)
+            ):
                 self._save_state()
                 saved, branched = now, progress >= decay_start(self.recipe.optimizer)
             if progress >= 1:
@@ -146,9 +147,12 @@ class _Stretch:
             self.learner.steps += 1
             self.learner.samples += stage.batch
             due = self.report.advance(stage.batch * stage.patch_px**2)
-            if due or self.learner.steps - looked >= LOOK_EVERY_STEPS:
+            if due or self.learner.steps - looked >= LOOK_EVERY_STEPS or now - looked_at >= LOOK_EVERY_S:
                 self._look(self.learner.steps - looked)
-                looked = self.learner.steps
+                looked, looked_at = self.learner.steps, now
+                if self.options.watch is not None:
+                    spent = time.monotonic() - clock - preparing
+                    self.options.watch(spent, self.learner.samples - self.begun_at_sample)
             if due:
                 self.report.show(self.done, progress, self.loss, self.budget.seconds_left(self.done))
         if self.learner.steps > looked:
@@ -168,7 +172,10 @@ class _Stretch:
         config = self.learner.network.config
         generator = sample_generator(self.recipe.seed, "routing", self.learner.samples)
         noise = torch.randn(sum(config.decoder_blocks), images, config.experts, generator=generator)
-        return noise[:, self.team.rank :: self.team.size].to(self.learner.device)
+        own = noise[:, self.team.rank :: self.team.size].contiguous()
+        if self.learner.device.type == "cuda":
+            own = own.pin_memory()  # or the copy would wait for the step before
+        return own.to(self.learner.device, non_blocking=True)
 
     def _look(self, steps: int) -> None:
         """Read the losses of the last steps.
