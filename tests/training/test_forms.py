@@ -11,6 +11,7 @@ from moceir.models.execution import device as device_layers
 from moceir.models.network import DecoderBlock, EncoderBlock, MoCEIR
 from moceir.models.routing import ExpertMixture
 from moceir.recipe import Recipe
+from moceir.training import forms
 from moceir.training.forms import PLAIN, Form, agreement, build, choose_step, forms_for, plain_gradients
 from moceir.training.learner import Learner
 from moceir.training.team import Team
@@ -104,6 +105,15 @@ def test_blocks_can_be_compiled_without_a_break(learner: Learner, batch: tuple[S
     whole, worst = agreement(ours, plain_gradients(learner, *batch))
     assert whole > 0.9999
     assert worst[1] > 0.999
+
+
+def test_repeated_pairs_have_the_gradients_of_the_few(
+    learner: Learner, batch: tuple[Sample, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "MOST_FOR_GATE", 1)
+    said: list[str] = []
+    choose_step(learner, *batch, [Form(adapted=True), PLAIN], said.append)
+    assert "gradients agree with the plain ones by 1.0000" in said[0]
 
 
 def test_agreement_finds_the_block_that_differs() -> None:

@@ -28,6 +28,9 @@ AGREEMENT = {"float32": (0.999, 0.999), "bfloat16": (0.98, 0.95)}
 """Least cosine between gradients, of all parameters and of each block. In bfloat16, the plain step of `tiny` itself
 reaches 0.993 and 0.979 (16 patches of 128 px), so that only coarse errors can be told from rounding."""
 
+MOST_FOR_GATE = 16
+"""Pairs whose gradients are compared."""
+
 WARM_UP_STEPS = 3
 """Steps before a CUDA graph is recorded: libraries choose their kernels and reserve memory in them."""
 
@@ -76,11 +79,14 @@ def choose_step(
         say: Told what was chosen and why.
     """
     reference: dict[str, Tensor] = {}
+    few, few_noise, times = _few(batch, noise)
+    repeated = Sample(*(part.repeat(times, *[1] * (part.ndim - 1)) for part in few))
+    repeated_noise = few_noise.repeat(1, times, 1)
     for form in forms[:-1]:
-        reference = reference or plain_gradients(learner, batch, noise)
+        reference = reference or plain_gradients(learner, few, few_noise)
         try:
             step = build(learner, form)
-            whole, worst = _trial(learner, step, batch, noise, reference)
+            whole, worst = _trial(learner, step, repeated, repeated_noise, reference)
         except Exception as error:  # noqa: BLE001 - compilers raise anything, and the next form may work
             reason = str(error).strip().splitlines() or [type(error).__name__]
             say(f"step not {form}: {reason[0][:200]}")
@@ -96,12 +102,25 @@ def choose_step(
     return build(learner, forms[-1])
 
 
+def _few(batch: Sample, noise: Tensor) -> tuple[Sample, Tensor, int]:
+    """The first pairs of a batch, and how often they fill it.
+
+    All losses are means or ratios, so the gradients of the repeated pairs are those of the few, for which the plain
+    network in float32 has memory enough.
+    """
+    size = len(batch.clean)
+    few = max(count for count in range(1, min(size, MOST_FOR_GATE) + 1) if size % count == 0)
+    return Sample(*(part[:few] for part in batch)), noise[:, :few], size // few
+
+
 def plain_gradients(learner: Learner, batch: Sample, noise: Tensor) -> dict[str, Tensor]:
     """Compute the gradients of the plain network in float32, by parameter."""
     learner.optimizer.zero_grad(set_to_none=True)
     learner.losses(batch, noise, learner.network, "float32").total.backward()
     found = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in learner.named.items()}
     learner.optimizer.zero_grad(set_to_none=True)
+    if learner.device.type == "cuda":
+        torch.cuda.empty_cache()  # a recorded step takes memory of its own
     return found
 
 

@@ -7,7 +7,6 @@ norms keep the type of their input. None of this pays on a processor, and on an 
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Any
 
 import torch
@@ -71,12 +70,15 @@ class PixelNorm(ChannelLayerNorm):
         return pixel_norm(input, self.weight, self.bias, self.eps)
 
 
-@cache
-def _spectrum_matrices(window: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the Fourier transform of a window, ``(window, window)`` each."""
-    steps = torch.arange(window, dtype=torch.float64)
+def _spectrum_matrices(window: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the Fourier transform of a window, ``(window, window)`` each.
+
+    Made where they are used, at each call: a recorded step must not copy anything to its device.
+    """
+    steps = torch.arange(window, dtype=torch.float64, device=like.device)
     angles = 2 * math.pi / window * (steps[:, None] * steps).remainder(window)
-    return tuple(part.to(device, dtype) for part in (angles.cos(), angles.sin()))  # pyright: ignore[reportReturnType]
+    precision = torch.promote_types(like.dtype, torch.float32)
+    return angles.cos().to(precision), angles.sin().to(precision)
 
 
 def window_products(q: Tensor, k: Tensor, window: int) -> Tensor:
@@ -96,10 +98,10 @@ def window_products(q: Tensor, k: Tensor, window: int) -> Tensor:
     rows, columns = -(-height // window), -(-width // window)
     pad = (0, columns * window - width, 0, rows * window - height)
     half = window // 2 + 1
-    cosines, sines = _spectrum_matrices(window, torch.promote_types(q.dtype, torch.float32), q.device)
+    cosines, sines = _spectrum_matrices(window, q)
     # What the columns left out would add: all but the first and the middle one count twice.
-    twice = torch.full((half,), 2.0, dtype=cosines.dtype, device=q.device)
-    twice[0] = twice[-1] = 1.0
+    columns_kept = torch.arange(half, device=q.device)
+    twice = 2 - ((columns_kept == 0) | (columns_kept == half - 1)).to(cosines.dtype)
 
     def spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
         x = F.pad(_wide(x), pad).reshape(batch, channels, rows, window, columns, window).transpose(3, 4)
