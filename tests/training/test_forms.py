@@ -132,8 +132,13 @@ def test_agreement_finds_the_block_that_differs() -> None:
 
 
 def test_forms_of_devices() -> None:
-    assert forms_for(torch.device("cpu"), compiled=False) == (PLAIN,)
-    fast = forms_for(torch.device("cuda"), compiled=True)
-    assert fast[0] == Form(adapted=True, compiled=True, graph=True)
-    assert fast[-1] == PLAIN
-    assert [str(form) for form in forms_for(torch.device("cuda"), compiled=False)] == ["one CUDA graph", "plain"]
+    def names(device: str, **wanted: bool) -> list[str]:
+        return [str(form) for form in forms_for(torch.device(device), **wanted)]
+
+    assert names("cpu", compiled=False) == ["plain"]
+    assert names("cpu", compiled=True) == ["compiled", "plain"]
+    assert names("cuda", compiled=False, adapted=True) == ["one CUDA graph", "plain"]
+    compiled = ["compiled, one CUDA graph", "compiled", "one CUDA graph", "plain"]
+    assert names("cuda", compiled=True) == compiled
+    faster = ["device layers, compiled, one CUDA graph", "device layers, compiled"]
+    assert names("cuda", compiled=True, adapted=True) == faster + compiled

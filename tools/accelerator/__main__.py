@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--device", default="cuda")
     run.add_argument("--save-every", type=float, default=120.0, metavar="SECONDS")
     run.add_argument("--least", type=int, help="patches per second below which the run ends; else those of the table")
+    run.add_argument("--device-layers", action="store_true", help="if `measure` shows that they are faster")
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
 
     measure = commands.add_parser("measure", help="there: time inference and layers")
@@ -90,6 +91,7 @@ def _run(options: argparse.Namespace) -> int:
         save_every_s=options.save_every,
         changes=tuple(options.set),
         least=options.least,
+        device_layers=options.device_layers,
     )
     return 0
 

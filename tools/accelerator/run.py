@@ -97,6 +97,7 @@ def run(
     save_every_s: float = 120.0,
     changes: tuple[str, ...] = (),
     least: int | None = None,
+    device_layers: bool = False,
 ) -> None:
     """Train one stretch.
 
@@ -109,6 +110,7 @@ def run(
         save_every_s: Seconds between two savings of the state.
         changes: Changes to the packed recipe.
         least: Patches per second below which the run ends, instead of those of the table.
+        device_layers: Try device layers in compiled steps.
     """
     began = time.monotonic()
     keep_freed_memory()
@@ -132,6 +134,7 @@ def run(
         max_seconds=max(seconds - MARGIN_S - (time.monotonic() - began), 1.0),
         workers=max(cores - 2, 0) if device == "cuda" else 0,
         device=device,
+        device_layers=device_layers,
         save_every_s=save_every_s,
         watch=Watch(expected.rate, expected.least if least is None else least),
     )

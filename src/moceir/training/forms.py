@@ -55,15 +55,23 @@ class Form(NamedTuple):
 
 
 PLAIN = Form()
-COMPILED = (Form(True, True, True), Form(False, True, True), Form(False, True, False))
-"""Forms that need a compiler, fastest first."""
 
 
-def forms_for(device: torch.device, *, compiled: bool) -> tuple[Form, ...]:
-    """List the forms that a device can use, fastest first; the plain one is always the last."""
-    if device.type != "cuda":
-        return (Form(compiled=True), PLAIN) if compiled else (PLAIN,)
-    return (*(COMPILED if compiled else ()), Form(graph=True), PLAIN)
+def forms_for(device: torch.device, *, compiled: bool, adapted: bool = False) -> tuple[Form, ...]:
+    """List the forms that a device can use, fastest first; the plain one is always the last.
+
+    Args:
+        device: Where the step is computed.
+        compiled: Whether to try forms that need a compiler.
+        adapted: Whether to try device layers first. They take the compiler much longer.
+    """
+    graphs = (True, False) if device.type == "cuda" else (False,)
+    forms = [
+        Form(layers, compiler, graph) for compiler in (True, False) for layers in (True, False) for graph in graphs
+    ]
+    wanted = [form for form in forms if (compiled or not form.compiled) and (adapted or not form.adapted)]
+    # Device layers pay only where a compiler fuses them.
+    return tuple(form for form in wanted if form.compiled or not form.adapted)
 
 
 def choose_step(

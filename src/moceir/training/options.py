@@ -32,6 +32,8 @@ class TrainOptions:
     nodes: int = 1
     """Machines that share a batch; each starts the same command (torchrun and SLURM tell them of each other)."""
 
+    device_layers: bool = False
+    """Try the layers of ``models.execution.device`` in compiled steps."""
     save_every_s: float = 120.0
     """Seconds between two savings of a stretch's state before its decay."""
     watch: Callable[[float, int], None] | None = None

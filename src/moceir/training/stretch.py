@@ -160,7 +160,7 @@ class _Stretch:
         return self._finish(began)
 
     def _forms(self) -> Sequence[Form]:
-        return forms_for(self.learner.device, compiled=self.recipe.compile)
+        return forms_for(self.learner.device, compiled=self.recipe.compile, adapted=self.options.device_layers)
 
     def _batches(self, stage: StageConfig) -> Iterator[Sample]:
         """Batches from the next sample on, this process's share of each."""
