@@ -170,7 +170,7 @@ def draw_photographs(folder: Path, count: int = 12) -> Path:
 
 def loaders(recipe: Recipe, data: Path, workers: int) -> tuple[Pairs, ScheduleCallback]:
     """Create the loaders of a training run, with decoded photographs."""
-    pairs = Pairs(recipe, data, workers=workers, processes=1)
+    pairs = Pairs(recipe, data, workers=workers)
     schedule = ScheduleCallback(recipe.optimizer, 10**6, None)  # far from the end, where the patches would change
     pairs.follow(schedule)
     pairs.setup("fit")

@@ -35,7 +35,7 @@ def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(commands) > 8
     for command in commands:
         extra: list[str] = []
-        if command[0] == "train" and "--resume" not in command:
+        if command[0] == "train" and not {"--resume", "--continue"} & set(command):
             changes = TINY[2:] if "--start" in command else TINY
             extra = [word for text in changes for word in ("--set", text)]
         if command[0] in ("train", "evaluate", "benchmark"):

@@ -2,4 +2,5 @@
 
 from moceir.cli import main
 
-main()
+if __name__ == "__main__":  # processes that train together import this file too
+    main()

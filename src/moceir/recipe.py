@@ -26,16 +26,23 @@ class StageConfig(StrictModel):
 
 
 class OptimizerConfig(StrictModel):
-    """AdamW with linear warm-up and cosine decay."""
+    """AdamW with linear warm-up, then a decay that depends on the schedule."""
+
+    schedule: Literal["cosine", "stretches"] = "cosine"
+    """``cosine`` decays over the whole run. ``stretches`` keeps the rate constant and decays shortly before the end;
+    the state from before the decay is saved, and ``moceir train --continue`` goes on from it in a further stretch."""
+    decay_share: float = Field(default=0.15, gt=0, lt=1)
+    """Share of a stretch in which the rate falls to zero (``stretches`` only)."""
 
     lr: float = Field(gt=0, le=1)
     """Learning rate at the end of the warm-up."""
     final_lr: float = Field(default=1e-6, ge=0)
-    """Learning rate at the very end."""
+    """Learning rate at the very end (``cosine`` only)."""
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the training in which the rate climbs to ``lr``; it starts above zero."""
+    """Share of the training in which the rate climbs to ``lr``; it starts above zero. Only the first of several
+    stretches warms up."""
     decay_span: float = Field(default=1.0, ge=1, le=10)
-    """Length of the whole schedule, in runs; above 1 the run ends before the rate has come down to ``final_lr``."""
+    """Length of the cosine, in runs; above 1 the run ends before the rate has come down to ``final_lr``."""
     betas: tuple[float, float] = (0.9, 0.99)
     """Decay of the running mean and square of the gradient."""
     weight_decay: float = Field(default=1e-4, ge=0)
@@ -162,6 +169,13 @@ class Recipe(StrictModel):
         if self.tasks and (min(self.tasks.values()) < 0 or not 0 < sum(self.tasks.values()) < math.inf):
             msg = f"task weights must be finite, not negative and not all zero, got {self.tasks}"
             raise ValueError(msg)
+        if self.optimizer.schedule == "stretches":
+            if self.accumulate > 1 or self.precision == "float16":
+                raise ValueError(
+                    "stretches take whole batches in float32 or bfloat16; leave out accumulate and float16"
+                )
+            if self.optimizer.warmup_share + self.optimizer.decay_share > 1:
+                raise ValueError("optimizer.warmup_share and optimizer.decay_share overlap; make one of them smaller")
         if self.optimizer.final_lr > self.optimizer.lr:
             msg = f"optimizer.final_lr {self.optimizer.final_lr:g} is above optimizer.lr {self.optimizer.lr:g}"
             raise ValueError(msg)
@@ -193,12 +207,10 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Args:
         path: The file.
-        overrides: Changes as ``optimizer.lr=1e-4``: the key's path with dots (a number for the place in a list), then
-            the value as YAML.
+        overrides: See `make_recipe`.
 
     Raises:
-        ConfigError: If the file is missing or is not YAML, an override cannot be read, or a key is unknown, is given
-            twice, has an impossible value or contradicts another.
+        ConfigError: If the file is missing or is not YAML, or `make_recipe` refuses its content.
     """
     try:
         content: Any = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a SafeLoader
@@ -211,13 +223,30 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         twice = f": {error.problem}" if isinstance(error, _RepeatedKeyError) else ""
         msg = f"the recipe {path} is not valid YAML{line}{twice}; compare it with recipes/tiny.yaml"
         raise ConfigError(msg) from error
+    return make_recipe(content, overrides, origin=str(path))
+
+
+def make_recipe(content: Any, overrides: Sequence[str], origin: str) -> Recipe:
+    """Check a recipe's content.
+
+    Args:
+        content: What YAML or JSON holds; changed in place by the overrides.
+        overrides: Changes as ``optimizer.lr=1e-4``: the key's path with dots (a number for the place in a list), then
+            the value as YAML.
+
+        origin: Where the content comes from, for messages.
+
+    Raises:
+        ConfigError: If an override cannot be read, or a key is unknown, is given twice, has an impossible value or
+            contradicts another.
+    """
     for text in overrides:
         _override(content, text)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         changed = f" with {', '.join(map(repr, overrides))}" if overrides else ""
-        msg = f"the recipe {path}{changed} is wrong: {describe_validation_error(error, Recipe)}"
+        msg = f"the recipe {origin}{changed} is wrong: {describe_validation_error(error, Recipe)}"
         raise ConfigError(msg) from error
 
 

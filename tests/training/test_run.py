@@ -20,6 +20,7 @@ from torch import Tensor
 from moceir.errors import ConfigError, TrainingError
 from moceir.models.routing import Router, RoutingDecision
 from moceir.recipe import Recipe, load_recipe
+from moceir.training import losses, validation
 from moceir.training import module as module_file
 from moceir.training.losses import l1_loss
 from moceir.training.run import TrainOptions, train
@@ -150,7 +151,7 @@ def test_the_last_checkpoint_is_written_when_it_is_not_the_best(
         calls.append(1)
         return torch.full((len(clean),), 50.0 - len(calls))
 
-    monkeypatch.setattr(module_file, "psnr_db", falls)
+    monkeypatch.setattr(validation, "psnr_db", falls)
     train(recipe(), options)
     assert last_state(options.output)["global_step"] == recipe().steps
     assert [path.name for path in (options.output / "checkpoints").glob("best*")] == ["best-step=2.ckpt"]
@@ -183,7 +184,7 @@ def test_a_loss_that_is_no_number_stops_the_run(options: TrainOptions, monkeypat
         calls.append(1)
         return l1_loss(restored, clean) * (torch.nan if len(calls) == 4 else 1)
 
-    monkeypatch.setattr(module_file, "l1_loss", breaks_at_the_fourth)
+    monkeypatch.setattr(losses, "l1_loss", breaks_at_the_fourth)
     with pytest.raises(TrainingError, match="at step 3; nothing of it reached"):
         train(recipe(), options)
     assert len(calls) == 4

@@ -7,7 +7,7 @@ import pytest
 
 from moceir.recipe import OptimizerConfig, StageConfig
 from moceir.training import schedule
-from moceir.training.schedule import ScheduleCallback, learning_rate, stage_at
+from moceir.training.schedule import ScheduleCallback, learning_rate, stage_at, stretch_rate
 
 OPTIMIZER = OptimizerConfig(lr=1e-3, final_lr=1e-6, warmup_share=0.1)
 
@@ -24,6 +24,18 @@ def test_the_decay_is_half_a_cosine() -> None:
     quarter = 1e-6 + (1e-3 - 1e-6) * 0.5 * (1 + math.cos(math.pi / 4))
     assert learning_rate(OPTIMIZER, 0.325) == pytest.approx(quarter)
     assert learning_rate(OPTIMIZER, 1.0) == pytest.approx(1e-6)
+
+
+def test_only_the_first_stretch_warms_up_and_all_decay_to_zero() -> None:
+    config = OptimizerConfig(lr=1e-3, warmup_share=0.1, schedule="stretches", decay_share=0.2)
+    first, later = ([stretch_rate(config, p / 1000, first=f) for p in range(1001)] for f in (True, False))
+    assert 0 < first[0] < 1e-4
+    assert first[:100] == sorted(first[:100])
+    assert later[:801] == [1e-3] * 801
+    assert first[100:] == later[100:]
+    assert later[850] == pytest.approx(1e-3 * (1 - math.sqrt(0.25)))
+    assert later[800:] == sorted(later[800:], reverse=True)
+    assert later[-1] == pytest.approx(0, abs=1e-12)
 
 
 def test_stages_follow_their_shares() -> None:

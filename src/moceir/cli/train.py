@@ -10,15 +10,22 @@ import typer
 from moceir.cli.loading import implementation
 from moceir.cli.options import Device, parse_duration
 from moceir.errors import require_extra
+from moceir.training.options import TrainOptions
 
 
 def train_command(
-    recipe: Annotated[Path, typer.Argument(help="YAML recipe, as recipes/tiny.yaml.")],
     data: Annotated[Path, typer.Option("--data", help="Folder of clean photographs, searched with its sub-folders.")],
+    recipe: Annotated[
+        Path | None, typer.Argument(help="YAML recipe, for example recipes/tiny.yaml; with --continue, that of STATE.")
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Run folder; runs/NAME of the recipe if not given.")
+        Path | None, typer.Option("--output", "-o", help="Run folder; else runs/NAME of the recipe, or that of STATE.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    continue_from: Annotated[
+        Path | None,
+        typer.Option("--continue", metavar="STATE", help="Train a further stretch from state.safetensors of a run."),
+    ] = None,
     start: Annotated[
         str | None, typer.Option("--start", help="Model whose weights to begin with; a smaller network is grown.")
     ] = None,
@@ -53,14 +60,21 @@ def train_command(
         moceir train recipes/tiny.yaml --data photographs/ --max-time 90m --processes 2
 
         moceir restore photo.jpg -o restored.jpg --model runs/tiny/best
+
+        moceir train --continue runs/small/state.safetensors --data photographs/ --max-time 9m
     """
     require_extra("lightning", "train")
-    implementation("train").run(
-        recipe,
-        overrides or (),
+    if recipe is not None:
+        source, folder = recipe, Path("runs") / recipe.stem
+    elif continue_from is not None:
+        source, folder = continue_from, continue_from.parent
+    else:
+        raise typer.BadParameter("give a RECIPE, or --continue with the state of a run")
+    options = TrainOptions(
         data=data,
-        output=output or Path("runs") / recipe.stem,
+        output=output or folder,
         resume=resume,
+        continue_from=continue_from,
         start=start,
         max_seconds=max_time,
         device=device,
@@ -68,3 +82,4 @@ def train_command(
         nodes=nodes,
         workers=workers,
     )
+    implementation("train").run(source, overrides or [], options)

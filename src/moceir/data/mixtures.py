@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ from moceir.data.synthesis import (
     sample_generator,
     to_8_bit,
 )
-from moceir.degradations import Spec, degrade, parse
+from moceir.degradations import Degradation, Spec, degrade, parse
 from moceir.errors import ConfigError, DataError
 
 FilePair = tuple[Path | None, Path]
@@ -154,6 +154,24 @@ def epoch_length(sources: Sequence[Source]) -> int:
     return sum(int(source.share) * len(source.files) for source in sources)
 
 
+class Plan(NamedTuple):
+    """What a training pair is made from, all but its random fields.
+
+    Attributes:
+        task: Number of its source.
+        files: Its degraded and its clean file.
+        crop: The square that is cut out of both.
+        light: How the clean patch is dimmed.
+        record: How it is degraded; None for a real pair.
+    """
+
+    task: int
+    files: FilePair
+    crop: Crop
+    light: Light
+    record: Degradation | None
+
+
 class MixedPairs(Dataset[Sample]):
     """A run of numbered training samples: random patches of pictures that several sources hold.
 
@@ -215,6 +233,21 @@ class MixedPairs(Dataset[Sample]):
             ImageError: If a file cannot be read.
             IndexError: Behind the last sample, so that a loop over the samples ends.
         """
+        plan, generator = self._plan(index)
+        degraded, clean = read_pair(self.photographs, plan.files)
+        clean = to_8_bit(dimmed(cut(clean, plan.crop, self.patch_px), plan.light))
+        if plan.record is None:
+            patch = cut(degraded, plan.crop, self.patch_px) if degraded is not None else clean
+        else:
+            patch = degrade(clean[None], plan.record, generator)[0]
+        return Sample(to_8_bit(patch), clean, torch.tensor(plan.task))
+
+    def plan(self, index: int) -> Plan:
+        """Draw everything about one pair but its random fields."""
+        return self._plan(index)[0]
+
+    def _plan(self, index: int) -> tuple[Plan, torch.Generator]:
+        """A plan, and the generator as drawing it left it, for the fields."""
         if not 0 <= index < self.count:
             raise IndexError(index)
         number = self.first + index
@@ -225,12 +258,14 @@ class MixedPairs(Dataset[Sample]):
         else:
             task, file = self._at(*divmod(number, self._epoch_length))
         source = self.sources[task]
-        degraded, clean = _read(self.photographs, source.files[file])
+        files = source.files[file]
+        height, width = self.photographs[files[1]].shape[-2:]
         augment = None if source.degrade is None else self.augment
-        crop = random_crop(clean.shape[-2], clean.shape[-1], self.patch_px, augment, generator)
+        crop = random_crop(height, width, self.patch_px, augment, generator)
         lit = source.degrade is None or "low_light" in source.degrade.names  # and to be restored to full light
         light = FULL_LIGHT if lit else random_light(self.augment, generator)
-        return _cut(degraded, clean, crop, self.patch_px, source.degrade, generator, task, light)
+        record = None if source.degrade is None else source.degrade.draw(generator)
+        return Plan(task, files, crop, light, record), generator
 
     def _at(self, epoch: int, place: int) -> tuple[int, int]:
         """Source and file at a place of an epoch's order."""
@@ -279,36 +314,26 @@ class ValidationPairs(Dataset[Sample]):
         """
         task, file = self._items[index]
         source = self.sources[task]
-        degraded, clean = _read(self.photographs, source.files[file])
+        degraded, clean = read_pair(self.photographs, source.files[file])
         crop = centre_crop(clean.shape[-2], clean.shape[-1], self.patch_px)
         generator = sample_generator(self.seed, "validation", source.label, source.files[file][1].name)
-        return _cut(degraded, clean, crop, self.patch_px, source.degrade, generator, task)
+        clean = to_8_bit(cut(clean, crop, self.patch_px))
+        if degraded is not None:
+            patch = cut(degraded, crop, self.patch_px)
+        else:
+            patch = degrade(clean[None], source.degrade or "clean", generator)[0]
+        return Sample(to_8_bit(patch), clean, torch.tensor(task))
 
 
-def _read(photographs: Photographs, files: FilePair) -> tuple[Tensor | None, Tensor]:
-    """The degraded picture, if there is one, and the clean picture, ``(3, H, W)`` uint8."""
+def read_pair(photographs: Photographs, files: FilePair) -> tuple[Tensor | None, Tensor]:
+    """Read the degraded picture, if there is one, and the clean one, ``(3, H, W)`` uint8.
+
+    Raises:
+        DataError: If they differ in size; the message names both.
+    """
     clean = photographs[files[1]]
     degraded = None if files[0] is None else photographs[files[0]]
     if degraded is not None and degraded.shape != clean.shape:
         sizes = " and ".join(f"{p.shape[-1]}x{p.shape[-2]}" for p in (degraded, clean))
         raise DataError(f"{files[0]} and {files[1]} differ in size ({sizes}); mend the pair")
     return degraded, clean
-
-
-def _cut(
-    degraded: Tensor | None,
-    clean: Tensor,
-    crop: Crop,
-    patch_px: int,
-    spec: Spec | None,
-    generator: torch.Generator,
-    task: int,
-    light: Light = FULL_LIGHT,
-) -> Sample:
-    """Cut the clean patch, dim it, and cut or make the degraded one."""
-    clean = to_8_bit(dimmed(cut(clean, crop, patch_px), light))
-    if degraded is not None:
-        patch = cut(degraded, crop, patch_px)
-    else:
-        patch = degrade(clean[None], spec or "clean", generator)[0]
-    return Sample(to_8_bit(patch), clean, torch.tensor(task))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from torch import Tensor
@@ -11,6 +14,9 @@ from torch import Tensor
 from moceir import image_io
 from moceir.data.packs import PACK_SUFFIX, Pack, decode, pack_of
 from moceir.errors import DataError, ImageError
+
+DECODED_AT_ONCE = 64
+"""Pictures that are decoded by all cores before the next ones are begun: what may be too much for the cache."""
 
 
 def is_folder(location: Path) -> bool:
@@ -86,11 +92,7 @@ class Photographs:
                 self._packs[pack] = Pack(pack)
             return self._packs[pack][path.relative_to(pack).as_posix()]
         photo = decode(path)
-        if photo.numel() > self._left:
-            self._full = True
-        else:
-            self._left -= photo.numel()
-            self._cache[path] = photo
+        self._keep(path, photo)
         return photo
 
     def preload(self, paths: Iterable[Path]) -> None:
@@ -100,16 +102,32 @@ class Photographs:
             DataError: If a picture is damaged; the message names the first few.
         """
         broken: list[str] = []
-        for path in dict.fromkeys(paths):
-            if self._full:
-                break
-            try:
-                self[path]
-            except ImageError as error:
-                broken.append(str(error))
+        unread = iter([path for path in dict.fromkeys(paths) if path not in self._cache])
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            while not self._full and (some := list(islice(unread, DECODED_AT_ONCE))):
+                for path, photo in zip(some, pool.map(_decoded, some), strict=True):
+                    if isinstance(photo, ImageError):
+                        broken.append(str(photo))
+                    elif photo is not None:
+                        self._keep(path, photo)
         if broken:
             msg = f"{len(broken)} pictures cannot be used, remove or mend them: {'; '.join(broken[:5])}"
             raise DataError(msg)
+
+    def _keep(self, path: Path, photo: Tensor) -> None:
+        if photo.numel() > self._left:
+            self._full = True
+        else:
+            self._left -= photo.numel()
+            self._cache[path] = photo
+
+
+def _decoded(path: Path) -> Tensor | ImageError | None:
+    """A picture, or what is wrong with it; None for one in a pack, which needs no decoding."""
+    try:
+        return None if pack_of(path) else decode(path)
+    except ImageError as error:
+        return error
 
 
 def split_by_name(paths: Sequence[Path], share: float) -> tuple[list[Path], list[Path]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -126,16 +127,22 @@ def random_light(augment: Augment, generator: torch.Generator) -> Light:
 
 
 def dimmed(patch: Tensor, light: Light) -> Tensor:
-    """A ``(3, H, W)`` picture in [0, 1] as a darker scene.
+    """Make a ``(3, H, W)`` picture in [0, 1] a darker scene; see `dimmed_each`."""
+    return patch if light == FULL_LIGHT else dimmed_each(patch[None], [light])[0]
+
+
+def dimmed_each(patches: Tensor, lights: Sequence[Light]) -> Tensor:
+    """Make each of ``(B, 3, H, W)`` pictures in [0, 1] a darker scene.
 
     By a power of the light: what is brightest stays brighter than a short exposure would leave it, as lamps and the
     evening sky are.
     """
-    if light == FULL_LIGHT:
-        return patch
-    brightest = srgb_to_linear(patch.max()).clamp_min(1e-6)
-    power = 1 + math.log(light.grey / light.brightest) / math.log(MIDDLE_GREY)
-    return linear_to_srgb(light.brightest * brightest * (srgb_to_linear(patch) / brightest) ** power)
+    powers = [1 + math.log(light.grey / light.brightest) / math.log(MIDDLE_GREY) for light in lights]
+    shape = (-1, 1, 1, 1)
+    power = torch.tensor(powers, dtype=patches.dtype, device=patches.device).view(shape)
+    kept = torch.tensor([light.brightest for light in lights], dtype=patches.dtype, device=patches.device).view(shape)
+    brightest = srgb_to_linear(patches.amax(dim=(1, 2, 3), keepdim=True)).clamp_min(1e-6)
+    return linear_to_srgb(kept * brightest * (srgb_to_linear(patches) / brightest) ** power)
 
 
 def centre_crop(height: int, width: int, patch_px: int) -> Crop:
@@ -151,9 +158,13 @@ def cut(photo: Tensor, crop: Crop, patch_px: int) -> Tensor:
         ``(3, patch_px, patch_px)`` float32 in [0, 1], scaled as the size of the square asks for.
     """
     top, left, side, turn = crop
-    patch = resize(photo[:, top : top + side, left : left + side].float() / 255, patch_px)
-    patch = patch.flip(-1) if turn % 2 else patch
-    return torch.rot90(patch, turn // 2, (-2, -1)).contiguous()
+    return turned(resize(photo[:, top : top + side, left : left + side].float() / 255, patch_px), turn)
+
+
+def turned(patches: Tensor, turn: int) -> Tensor:
+    """Mirror and turn ``(..., H, W)`` pictures in one of eight ways."""
+    patches = patches.flip(-1) if turn % 2 else patches
+    return torch.rot90(patches, turn // 2, (-2, -1)).contiguous()
 
 
 def resize(patch: Tensor, side: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What watches a run: a line and pictures per validation, and the stop when gradients are no longer numbers."""
+"""What watches a run: its progress, pictures per validation, and the stop when gradients are no longer numbers."""
 
 from __future__ import annotations
 
@@ -13,31 +13,40 @@ from torch.optim import Optimizer
 from moceir.errors import TrainingError
 from moceir.restoration.reports import ExpertUsage
 from moceir.training.module import RestorationModule
+from moceir.training.progress import Report, score_table
 from moceir.training.schedule import ScheduleCallback
 
 
-class EpochLine(L.Callback):
-    """One line per validation, so that a log file tells the story without a progress bar."""
+class ProgressCallback(L.Callback):
+    """Reports how a Lightning run goes; see `Report`."""
 
     def __init__(self, schedule: ScheduleCallback) -> None:
-        self.schedule = schedule
+        self._schedule = schedule
+        self._report = Report(silent=True)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin to report, in the first process only."""
+        self._report = Report(silent=not trainer.is_global_zero)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Show step, speed, loss and time left, if it is time to."""
+        pixels = batch.clean.numel() // 3 * trainer.world_size
+        if self._report.advance(pixels):
+            step, budget = trainer.global_step, self._schedule.budget
+            self._report.show(step, budget.progress(step), float(outputs["loss"]), budget.seconds_left(step))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Print step, time, loss and the scores."""
-        if not trainer.is_global_zero:
-            return
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        tasks = " ".join(
-            f"{name.removeprefix('val/psnr_db/')} {value:.2f}"
-            for name, value in values.items()
-            if name.startswith("val/psnr_db/")
-        )
-        print(  # noqa: T201 - this is the command's output
-            f"step {trainer.global_step} {self.schedule.seconds:.0f}s progress "
-            f"{self.schedule.progress(trainer.global_step):.1%} loss {values.get('loss/total', float('nan')):.4f} "
-            f"val {values.get('val/psnr_db', float('nan')):.3f} dB | {tasks}",
-            flush=True,
-        )
+        """Print a table of the scores."""
+        prefix = "val/psnr_db/"
+        values = trainer.callback_metrics.items()
+        scores = {name.removeprefix(prefix): float(value) for name, value in values if name.startswith(prefix)}
+        self._report.say(score_table(trainer.global_step, scores))
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Take the bar away, however the run ended."""
+        self._report.close()
 
 
 class ValidationView(L.Callback):

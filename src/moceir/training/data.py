@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset
 
 from moceir.data.mixtures import (
     MixedPairs,
@@ -20,23 +21,26 @@ from moceir.data.mixtures import (
     split_sources,
 )
 from moceir.data.photographs import Photographs
+from moceir.data.resident import ResidentPhotographs
 from moceir.data.synthesis import Sample
-from moceir.recipe import Recipe, SourceConfig
+from moceir.recipe import Recipe, SourceConfig, StageConfig
+from moceir.training.feed import fits, made_on_device
 from moceir.training.schedule import ScheduleCallback, stage_at
+from moceir.training.team import Team
 
 
 class Pairs(L.LightningDataModule):
     """Loaders for training (a new stretch of samples each epoch) and validation (always the same)."""
 
-    def __init__(self, recipe: Recipe, data: Path, *, workers: int, processes: int) -> None:
+    def __init__(self, recipe: Recipe, data: Path, *, workers: int) -> None:
         super().__init__()
         self.recipe = recipe
         self.workers = workers
-        self.processes = processes
         sources = sources_of(recipe, data)
         self.names = [source.label for source in sources]
         self.sources, self.held_out = split_sources(sources, recipe.validation.share)
         self.photographs = Photographs()
+        self._on_device: ResidentPhotographs | None = None
         self.pictures = epoch_length(self.sources) if recipe.sources else len(self.sources[0].files)
 
     def follow(self, schedule: ScheduleCallback) -> None:
@@ -47,41 +51,83 @@ class Pairs(L.LightningDataModule):
         """Decode the photographs before loader processes are forked."""
         self.photographs.preload(path for source in (*self.held_out, *self.sources) for path in source.paths)
 
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """The samples of the current epoch, at the patch size that the progress asks for."""
-        trainer: Any = self.trainer
-        step = int(trainer.global_step)
-        stage = stage_at(self.recipe.stages, self.schedule.progress(step))
-        steps = min(self.recipe.epoch_steps, max(self.schedule.steps - step, 1))
-        pairs = MixedPairs(
+    def batches(
+        self, stage: StageConfig, first: int, count: int, team: Team, device: torch.device, *, resident: bool = False
+    ) -> Iterator[Sample]:
+        """Give numbered training samples in batches on a device, the share of one process.
+
+        Where the photographs fit into the device's memory, the pairs are made there. See `numbered` for the rest.
+
+        Args:
+            stage: Patch and batch size.
+            first: Number of the first sample.
+            count: How many samples.
+            team: The processes.
+            device: Where the batches are wanted.
+            resident: Make pairs on the device in any case.
+        """
+        paths = [path for source in self.sources for path in source.paths]
+        if team.size == 1 and (resident or fits(self.photographs, paths, device)):
+            if self._on_device is None:
+                self._on_device = ResidentPhotographs(self.photographs, paths, device)
+            pairs = self._pairs(stage, first, count)
+            yield from made_on_device(pairs, self._on_device, stage.batch, self.workers, device)
+            return
+        for batch in self.numbered(stage, first, count, team):
+            yield Sample(*(part.to(device, non_blocking=True) for part in batch))
+
+    def numbered(self, stage: StageConfig, first: int, count: int, team: Team) -> DataLoader[Sample]:
+        """Load numbered training samples, of each batch the share of one process.
+
+        Args:
+            stage: Patch and batch size.
+            first: Number of the first sample; a sample depends on the seed and its number only.
+            count: How many samples, for all processes together.
+            team: The processes. Samples are dealt out in turn, so that the shares of a step make up the joint batch.
+        """
+        batch = stage.batch // (team.size * self.recipe.accumulate)
+        return self._loader(self._pairs(stage, first, count), batch, range(team.rank, count, team.size))
+
+    def _pairs(self, stage: StageConfig, first: int, count: int) -> MixedPairs:
+        return MixedPairs(
             self.sources,
             self.photographs,
             self.recipe.augment,
             by="repeat" if self.recipe.sources else "weight",
             patch_px=stage.patch_px,
-            # Numbers of different epochs must never meet, whatever the batch sizes of the stages were.
-            first=step * max(s.batch for s in self.recipe.stages),
-            count=steps * stage.batch,
+            first=first,
+            count=count,
             seed=self.recipe.seed,
         )
-        return self._loader(pairs, stage.batch // (self.processes * self.recipe.accumulate))
 
-    def val_dataloader(self) -> DataLoader[Sample]:
-        """The fixed validation pairs."""
+    def validation(self, team: Team, batch: int = 1) -> DataLoader[Sample]:
+        """Load the share of one process of the validation pairs, which are always the same."""
         settings = self.recipe.validation
         pairs = ValidationPairs(
             self.held_out, self.photographs, patch_px=settings.patch_px, most=settings.most, seed=self.recipe.seed
         )
-        return self._loader(pairs, 1)
+        return self._loader(pairs, batch, range(team.rank, len(pairs), team.size))
 
-    def _loader(self, pairs: Dataset[Sample], batch: int) -> DataLoader[Sample]:
-        """Deal out samples in turn, so that the processes' batches of a step make up the batch of one process."""
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Load the samples of the current epoch, at the patch size that the progress asks for."""
         trainer: Any = self.trainer
-        dealt: Any = DistributedSampler(pairs, trainer.world_size, trainer.global_rank, shuffle=False)
+        step = int(trainer.global_step)
+        stage = stage_at(self.recipe.stages, self.schedule.progress(step))
+        steps = min(self.recipe.epoch_steps, max(self.schedule.budget.steps - step, 1))
+        # Numbers of different epochs must never meet, whatever the batch sizes of the stages were.
+        first = step * max(s.batch for s in self.recipe.stages)
+        return self.numbered(stage, first, steps * stage.batch, Team(trainer.global_rank, trainer.world_size))
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Load the validation pairs."""
+        trainer: Any = self.trainer
+        return self.validation(Team(trainer.global_rank, trainer.world_size))
+
+    def _loader(self, pairs: Dataset[Sample], batch: int, numbers: Sequence[int]) -> DataLoader[Sample]:
         return DataLoader(
             pairs,
             batch_size=batch,
-            sampler=dealt if self.processes > 1 else None,
+            sampler=numbers,
             num_workers=self.workers,
             prefetch_factor=4 if self.workers else None,
             pin_memory=torch.cuda.is_available(),  # batches travel to the device while it computes

@@ -13,14 +13,14 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from moceir.config import ModelConfig
-from moceir.data.metrics import psnr_db
 from moceir.data.synthesis import Sample, sample_generator
 from moceir.models.execution import for_inference, for_training
 from moceir.models.execution.compilation import compiled_for_training
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision
 from moceir.recipe import Recipe
-from moceir.training.losses import in_proportion, l1_loss, spectral_l1_loss
+from moceir.training.losses import joint_balance, restoration_losses
+from moceir.training.validation import judge
 
 
 class RestorationModule(L.LightningModule):
@@ -60,20 +60,11 @@ class RestorationModule(L.LightningModule):
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         """Loss of one batch: L1, its spectrum, and the balance of the experts."""
-        weights = self.recipe.loss
         noise = self._routing_noise(len(batch.clean), batch_idx)
         restored, decisions = self.training_view.restore_with_routing(batch.degraded, noise=noise)
-        restored = restored.float()
-        l1 = l1_loss(restored, batch.clean)
-        fft = spectral_l1_loss(restored, batch.clean)
-        balance = self._balance(decisions, noise)
-        images = l1 + weights.fft * fft
-        if weights.proportion_floor is not None:
-            images = in_proportion(images, weights.proportion_floor)
-        loss = images.mean() + weights.balance * balance
-        parts = {"loss/total": loss, "loss/l1": l1.mean(), "loss/fft": fft.mean(), "loss/balance": balance}
-        self.log_dict(parts, on_epoch=False)
-        return loss
+        losses = restoration_losses(restored, batch.clean, self._balance(decisions, noise), self.recipe.loss)
+        self.log_dict({f"loss/{name}": value for name, value in losses._asdict().items()}, on_epoch=False)
+        return losses.total
 
     def _routing_noise(self, images: int, batch_idx: int) -> Tensor:
         """Noise ``(blocks, B, n)`` that depends on seed and step alone: a resumed run goes on as if never stopped.
@@ -88,20 +79,13 @@ class RestorationModule(L.LightningModule):
         return noise[:, self.global_rank :: world].to(self.device)
 
     def _balance(self, decisions: Sequence[RoutingDecision], noise: Tensor) -> Tensor:
-        """Mean balance loss of the routers over the batches of all processes.
-
-        It is a ratio of batch statistics, so the mean of the processes' own values would be another loss.
-        """
+        """Mean balance loss of the routers over the batches of all processes."""
         if self.trainer.world_size == 1:
             return torch.stack([decision.balance_loss for decision in decisions]).mean()
         own = torch.stack([decision.logits.float() for decision in decisions])
         logits: Any = self.all_gather(own, sync_grads=True)
         noises: Any = self.all_gather(noise)
-        losses = [
-            router.balance_loss(block.flatten(0, 1), (block + draws * router.noise_std).flatten(0, 1))
-            for router, block, draws in zip(self.network.routers(), logits.unbind(1), noises.unbind(1), strict=True)
-        ]
-        return torch.stack(losses).mean()
+        return joint_balance(self.network.routers(), logits, noises)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the pictures and routes of the last validation."""
@@ -110,9 +94,7 @@ class RestorationModule(L.LightningModule):
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Collect the PSNR of each picture under its task, and the routes taken."""
-        restored, decisions = self.inference_view.restore_with_routing(batch.degraded)
-        restored = restored.float().clamp(0, 1)
-        scores = psnr_db(restored, batch.clean).clamp_max(60.0)
+        restored, scores, decisions = judge(self.inference_view, batch)
         chosen = torch.stack([decision.experts for decision in decisions])
         cost = torch.stack(
             [r.complexity[experts].sum(-1) for r, experts in zip(self.network.routers(), chosen, strict=True)]

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
-from dataclasses import dataclass
+import warnings
 from pathlib import Path
 
 import lightning as L
 import torch
 import yaml
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from moceir.config import ModelConfig
 from moceir.errors import ConfigError
 from moceir.files import cannot_write
+from moceir.machine.devices import choose_device
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.recipe import Recipe, load_recipe
-from moceir.training.callbacks import EpochLine, FiniteGradients, RoutingView, ValidationView
+from moceir.training.callbacks import FiniteGradients, ProgressCallback, RoutingView, ValidationView
 from moceir.training.checkpoints import DurableCheckpointIO
 from moceir.training.data import Pairs
 from moceir.training.module import RestorationModule
+from moceir.training.options import TrainOptions
 from moceir.training.schedule import ScheduleCallback
+from moceir.training.state import load_state
+from moceir.training.stretch import STATE_FILE, Beginning, train_stretch
+from moceir.training.team import run_together
 from moceir.weights import ModelFile, load, save
 from moceir.weights.growth import check_growth, grow
 
@@ -35,35 +39,6 @@ LAST = Path("checkpoints") / "last.ckpt"
 """What a run goes on from, written after every validation whether it was the best or not."""
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 """Our names of the types to Lightning's."""
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What may differ between two machines that run the same recipe."""
-
-    data: Path
-    """Folder of clean photographs, searched recursively, or the root of the recipe's sources; or a pack of either."""
-    output: Path
-    """Run folder: recipe, checkpoints, TensorBoard logs, and the model in ``best``."""
-    resume: bool = False
-    """Go on from the last checkpoint in the run folder."""
-    start: str | None = None
-    """Model whose weights to begin with, instead of random ones; a smaller one than the recipe's is grown."""
-    max_seconds: float | None = None
-    """End after this time, with the learning rate annealed to fit."""
-    workers: int = 0
-    """Extra processes for each training process that make pairs; 0 makes them in the training process itself."""
-    device: str = "auto"
-    """``auto``, ``cpu``, ``cuda`` or ``mps``."""
-    processes: int = 1
-    """Data-parallel processes on each machine that share a batch: devices of the kind, or groups of CPU cores."""
-    nodes: int = 1
-    """Machines that share a batch; each starts the same command (torchrun and SLURM tell them of each other)."""
-
-    @property
-    def world(self) -> int:
-        """Data-parallel processes in all."""
-        return self.processes * self.nodes
 
 
 def train(recipe: Recipe, options: TrainOptions) -> Path:
@@ -84,9 +59,11 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
         WeightsError: If the starting weights are missing or damaged.
     """
     _check_options(recipe, options)
+    if recipe.optimizer.schedule == "stretches":
+        return _train_stretch(recipe, options)
     started = load(options.start) if options.start is not None else None
     config = _network_config(recipe, started)
-    pairs = Pairs(recipe, options.data, workers=options.workers, processes=options.world)
+    pairs = Pairs(recipe, options.data, workers=options.workers)
     recipe, steps = recipe.resolved(pairs.pictures)
     last = _prepare_folder(recipe, options)
     L.seed_everything(recipe.seed, workers=True, verbose=False)
@@ -101,14 +78,11 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
     best = ModelCheckpoint(folder, "best-{step}", monitor="val/psnr_db", mode="max", save_on_train_epoch_end=early)
     last_one = ModelCheckpoint(folder, LAST.stem, enable_version_counter=False, save_on_train_epoch_end=early)
     checkpoints = [best, last_one] if validated else [last_one]
-    callbacks: list[L.Callback] = [schedule, *checkpoints, EpochLine(schedule), RoutingView(), ValidationView()]
+    callbacks: list[L.Callback] = [schedule, *checkpoints, ProgressCallback(schedule), RoutingView(), ValidationView()]
     callbacks.append(FiniteGradients(patience=20 if recipe.precision == "float16" else 0))
     if recipe.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it advertises
-    interactive = sys.stderr.isatty()
-    if interactive:
-        callbacks.append(RichProgressBar())
     trainer = L.Trainer(
         accelerator={"cuda": "gpu"}.get(options.device, options.device),
         devices=options.processes,
@@ -127,18 +101,23 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
         num_sanity_val_steps=0,
         limit_val_batches=None if validated else 0,
         log_every_n_steps=min(20, recipe.epoch_steps),
-        enable_progress_bar=interactive,
+        enable_progress_bar=False,  # ours shows the same figures with and without a terminal
         enable_model_summary=False,
     )
     began = time.time()
-    trainer.fit(module, pairs, ckpt_path=last)
+    with warnings.catch_warnings():
+        # Libraries tell each other what they use of what is deprecated: nothing that a user could change.
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"lightning|torch")
+        warnings.filterwarnings("ignore", ".*(does not have many workers|logging interval|exists and is not empty)")
+        trainer.fit(module, pairs, ckpt_path=last)
     network = _network_of(Path(checkpoints[0].best_model_path), config)
     score = checkpoints[0].best_model_score
     description = ModelFile(
         model=config,
         provenance={
             "started_unix": round(began),
-            "seconds": round(schedule.seconds),
+            "seconds": round(schedule.budget.seconds),
             "steps": trainer.global_step,
             "device": str(trainer.strategy.root_device),
             "processes": options.world,
@@ -152,6 +131,30 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
     return options.output / "best"
 
 
+def _train_stretch(recipe: Recipe, options: TrainOptions) -> Path:
+    """Prepare a stretch and train it, in as many processes as the options ask for."""
+    state = load_state(options.continue_from) if options.continue_from is not None else None
+    started = load(options.start) if options.start is not None else None
+    if state is not None:
+        config = state.model if recipe.model is None else _network_config(recipe, None)
+        if config != state.model:
+            msg = f"{options.continue_from} is the state of another network than the recipe's; leave out its model"
+            raise ConfigError(msg)
+        beginning = Beginning(config, state=state)
+    else:
+        config = _network_config(recipe, started)
+        weights = None if started is None else grow(started, config, seed=recipe.seed).state_dict()
+        beginning = Beginning(config, weights=weights)
+    pairs = Pairs(recipe, options.data, workers=options.workers)
+    recipe, _ = recipe.resolved(pairs.pictures)
+    occupied = options.output / STATE_FILE
+    if occupied.exists() and (options.continue_from is None or not occupied.samefile(options.continue_from)):
+        raise ConfigError(f"{options.output} already holds a run; give --continue {occupied}, or another folder")
+    _write_recipe(recipe, options)
+    device = choose_device(options.device)
+    return run_together(train_stretch, options.processes, recipe, options, beginning, pairs, device)
+
+
 def _check_options(recipe: Recipe, options: TrainOptions) -> None:
     """Refuse what does not fit the machine, and share its cores among the processes."""
     parts = options.world * recipe.accumulate
@@ -163,6 +166,15 @@ def _check_options(recipe: Recipe, options: TrainOptions) -> None:
     on_cpu = options.device == "cpu" or (options.device == "auto" and not torch.cuda.is_available())
     if recipe.precision == "float16" and on_cpu:
         raise ConfigError("float16 cannot be trained on a CPU; set precision to float32 or bfloat16")
+    if recipe.optimizer.schedule == "stretches":
+        if options.resume:
+            raise ConfigError("stretches are not resumed; give --continue and the state.safetensors of the run")
+        if options.continue_from is not None and options.start is not None:
+            raise ConfigError("--continue and --start both name weights to begin with; give one of them")
+        if options.nodes > 1 or (options.processes > 1 and not on_cpu):
+            raise ConfigError("a stretch runs on one GPU, or in processes of one machine's CPU; give one process")
+    elif options.continue_from is not None:
+        raise ConfigError("only stretches can be continued; set optimizer.schedule to stretches")
     if options.processes > 1 and torch.get_num_threads() > 1:
         # One thread per process and core beats many threads in one process: small layers do not wait for each other.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.processes))
@@ -197,11 +209,7 @@ def _prepare_folder(recipe: Recipe, options: TrainOptions) -> Path | None:
         if last.exists():
             msg = f"{options.output} already holds a run; add --resume to go on with it, or choose another folder"
             raise ConfigError(msg)
-        try:
-            options.output.mkdir(parents=True, exist_ok=True)
-            saved.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-        except OSError as error:
-            raise cannot_write(saved, error) from error
+        _write_recipe(recipe, options)
         return None
     if not last.exists():
         msg = f"{options.output} holds no checkpoint to resume from; start without --resume"
@@ -210,3 +218,13 @@ def _prepare_folder(recipe: Recipe, options: TrainOptions) -> Path | None:
         msg = f"the recipe differs from the one this run began with; resume with {saved}"
         raise ConfigError(msg)
     return last
+
+
+def _write_recipe(recipe: Recipe, options: TrainOptions) -> None:
+    """Write the resolved recipe into the run folder."""
+    path = options.output / RECIPE_FILE
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -31,7 +31,7 @@ def for_inference(network: Network, statistics: Statistics | None = None) -> Net
         statistics: Statistics of the pictures that the images given to the view are parts of.
     """
     network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack this overload
-    fast = view(network, _striped)
+    fast = view(network, _striped).eval()
     for part in fast.modules():
         if isinstance(part, _Sharing):
             part.statistics = statistics

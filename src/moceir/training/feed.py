@@ -1,0 +1,132 @@
+"""Batches for a device: made there from resident photographs, one step ahead, while the device is still learning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from moceir.data.mixtures import MixedPairs, Plan
+from moceir.data.photographs import Photographs
+from moceir.data.resident import ResidentPhotographs, make_pairs
+from moceir.data.synthesis import Sample, sample_generator
+from moceir.degradations import Blur, Rain, Resize, Snow, flatten
+
+LARGEST_SHARE = 0.25
+"""Share of a device's free memory that photographs may take."""
+
+
+ONE_BY_ONE = (Blur, Rain, Resize, Snow)
+"""Kinds of degradation that take pictures one by one: hundreds of small operations each, with which one process cannot
+keep a fast device busy. Loader processes make these pairs."""
+
+
+class Prepared(NamedTuple):
+    """A batch to be made on a device.
+
+    Attributes:
+        plans: What the pairs are made from.
+        finished: Which of them were made already.
+        pixels: These, degraded and clean, ``(n, 2, 3, H, W)`` uint8.
+    """
+
+    plans: list[Plan]
+    finished: list[int]
+    pixels: Tensor
+
+
+class _Preparation(Dataset[tuple[Plan, Tensor | None]]):
+    """Plans of pairs, and with several processes the pairs that a device is slow at."""
+
+    def __init__(self, pairs: MixedPairs) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> tuple[Plan, Tensor | None]:
+        plan = self._pairs.plan(index)
+        steps = flatten([plan.record]) if plan.record is not None else ()
+        if get_worker_info() is None or not any(isinstance(step, ONE_BY_ONE) for step in steps):
+            return plan, None
+        pair = self._pairs[index]
+        return plan, (torch.stack([pair.degraded, pair.clean]) * 255).round().to(torch.uint8)
+
+
+def _collate(items: Sequence[tuple[Plan, Tensor | None]]) -> Prepared:
+    finished = [i for i, (_, pixels) in enumerate(items) if pixels is not None]
+    pixels = [pixels for _, pixels in items if pixels is not None]
+    return Prepared([plan for plan, _ in items], finished, torch.stack(pixels) if pixels else torch.empty(0))
+
+
+def fits(photographs: Photographs, paths: Iterable[Path], device: torch.device) -> bool:
+    """Tell whether photographs fit into a device's memory beside a training."""
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return sum(photographs[path].numel() for path in paths) < LARGEST_SHARE * free
+
+
+def made_on_device(
+    pairs: MixedPairs, photographs: ResidentPhotographs, batch: int, workers: int, device: torch.device
+) -> Iterator[Sample]:
+    """Make the pairs of a data set on a device.
+
+    Args:
+        pairs: What is to be made.
+        photographs: The pictures, on the device.
+        batch: Pairs per batch.
+        workers: Processes that draw the plans and make the pairs that the device is slow at; 0 for none.
+        device: Where the pairs are made.
+    """
+    generator = torch.Generator(device)
+    generator.manual_seed(sample_generator(pairs.seed, "fields", pairs.first).initial_seed())
+    loader: Any = DataLoader(
+        _Preparation(pairs),
+        batch,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        collate_fn=_collate,
+        pin_memory=device.type == "cuda",
+        drop_last=True,
+    )
+    return _ahead((_made(prepared, photographs, pairs.patch_px, generator) for prepared in loader), device)
+
+
+def _made(prepared: Prepared, photographs: ResidentPhotographs, patch_px: int, generator: torch.Generator) -> Sample:
+    plans, finished, pixels = prepared
+    others = sorted(set(range(len(plans))) - set(finished))
+    if not finished:
+        return make_pairs(plans, photographs, patch_px, generator)
+    degraded, clean = (pixels.to(generator.device, non_blocking=True).float() / 255).unbind(1)
+    tasks = torch.tensor([plan.task for plan in plans], device=generator.device)
+    if not others:
+        return Sample(degraded, clean, tasks)
+    made = make_pairs([plans[i] for i in others], photographs, patch_px, generator)
+    places = torch.tensor([*finished, *others], device=generator.device).argsort()
+    return Sample(torch.cat([degraded, made.degraded])[places], torch.cat([clean, made.clean])[places], tasks)
+
+
+def _ahead(made: Iterator[Sample], device: torch.device) -> Iterator[Sample]:
+    """Have each batch made before the one before it is used, beside whatever else the device does."""
+    stream = None
+    if device.type == "cuda":
+        # Its many small kernels go first, so that they fit between those of a step.
+        stream = torch.cuda.Stream(device, priority=-1)
+        stream.wait_stream(torch.cuda.current_stream(device))
+    here = torch.cuda.stream(stream) if stream is not None else nullcontext()
+    with here:
+        batch = next(made, None)
+    while batch is not None:
+        if stream is not None:
+            torch.cuda.current_stream(device).wait_stream(stream)
+            for part in batch:
+                part.record_stream(torch.cuda.current_stream(device))
+        yield batch
+        with here:
+            batch = next(made, None)

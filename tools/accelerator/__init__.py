@@ -1,0 +1,1 @@
+"""Use a short loan of an accelerator fully: pack here, run there, accept here. See README.md."""
