@@ -165,7 +165,8 @@ def experts_table(trial: Trial) -> list[str]:
         "largest",
         "levels",
         "high - low: mean, dB",
-        "best task, dB",
+        "worst task",
+        "best task",
         "bits by route",
         "by block",
         "unused",
@@ -183,14 +184,14 @@ def expert_cells(runs: Sequence[Result]) -> list[str]:
         sizes = [mean(abs(value) for by_task in run for value in by_task) for run in changes]
         cells += [spread(sizes, ".3f"), f"{max(every, key=abs):+.3f}"]
     gains = [effort_gains(run) for run in runs]
-    best = max((gain, task) for run in gains for task, gain in run.items())
+    ends = [pick((gain, task) for run in gains for task, gain in run.items()) for pick in (min, max)]
     told = [{name: bits - chance for name, (bits, chance, _) in run["information"].items()} for run in runs]
     blocks = [mean(value for name, value in run.items() if name != WHOLE) for run in told]
     return [
         *cells,
         f"{mean(run['levels'] for run in runs):.3f}",
         spread([mean(run.values()) for run in gains]),
-        f"{best[0]:+.3f} ({best[1]})",
+        *(f"{gain:+.3f} ({task})" for gain, task in ends),
         spread([run[WHOLE] for run in told], ".2f"),
         spread(blocks, ".2f"),
         f"{mean(len(run['unused']) for run in runs):.1f}",

@@ -190,8 +190,8 @@ def test_tables_show_differences_and_their_spread() -> None:
 def test_experts_table_takes_effort_and_information_from_the_results() -> None:
     row = rows(experts_table(trial([0.1])))["added"]
     assert row[:3] == ["1", "0.150", "-0.200"]
-    assert row[6:8] == ["+0.200", "+0.300 (rain)"]
-    assert row[8:] == ["1.20", "1.00", "1.0"]
+    assert row[6:9] == ["+0.200", "+0.100 (clean)", "+0.300 (rain)"]
+    assert row[9:] == ["1.20", "1.00", "1.0"]
 
 
 def test_the_figure_draws_each_seed() -> None:
