@@ -56,29 +56,54 @@ class Curve(NamedTuple):
     pictures: int
 
 
-def measure_curve(network: MoCEIR, name: str, data: Path, limit: int | None) -> Curve:
-    """Measure PSNR and cost by effort and with one expert forced, by the published protocol."""
+class Tried(NamedTuple):
+    """A picture that was restored along several routes.
+
+    Attributes:
+        own: The route that the routers chose.
+        points: What each effort and each forced expert gave.
+    """
+
+    own: Route
+    points: dict[float | str, Point]
+
+
+def try_routes(network: MoCEIR, degraded: Tensor, clean: Tensor, efforts: Sequence[float] = EFFORTS) -> Tried:
+    """Restore a picture ``(1, 3, H, W)`` by effort and with one expert forced, and compare it with the clean one.
+
+    Args:
+        network: The network.
+        degraded: What is restored.
+        clean: What it should become.
+        efforts: With 0, the routers' own choice.
+    """
     config = network.config
     complexities = [router.complexity for router in network.routers()]
-    forced = forced_routes(config)
+    restored, own = network.restore_with_routing(degraded)
+    cost = network_cost(config, *degraded.shape[-2:])
+    routes: dict[float | str, Route] = {
+        effort: route_of(shifted_decisions(own, complexities, effort) if effort else own) for effort in efforts
+    }
+    results = {routes[0.0]: restored}  # a route taken twice is restored once
+    points: dict[float | str, Point] = {}
+    for way, route in (routes | forced_routes(config)).items():
+        if route not in results:
+            results[route] = network.restore_with_routing(degraded, routes=as_tensor(route))[0]
+        away = float(255 * (results[route] - restored).abs().mean())
+        points[way] = Point(score(results[route], clean), cost.macs(route) / 1e9, away)
+    return Tried(routes[0.0], points)
+
+
+def measure_curve(network: MoCEIR, name: str, data: Path, limit: int | None) -> Curve:
+    """Measure PSNR and cost by effort and with one expert forced, by the published protocol."""
     measured: dict[float | str, list[Point]] = defaultdict(list)
     for pair in benchmark_set(name, data).pairs("published", 0, limit):
         degraded, clean = (torch.from_numpy(x).permute(2, 0, 1)[None] for x in (pair.degraded, pair.clean))
-        restored, own = network.restore_with_routing(degraded)
-        cost = network_cost(config, *degraded.shape[-2:])
-        routes: dict[float | str, Route] = {
-            effort: route_of(shifted_decisions(own, complexities, effort) if effort else own) for effort in EFFORTS
-        }
-        results = {routes[0.0]: restored}  # a route taken twice is restored once
-        for way, route in (routes | forced).items():
-            if route not in results:
-                results[route] = network.restore_with_routing(degraded, routes=as_tensor(route))[0]
-            away = float(255 * (results[route] - restored).abs().mean())
-            measured[way].append(Point(score(results[route], clean), cost.macs(route) / 1e9, away))
+        for way, point in try_routes(network, degraded, clean).points.items():
+            measured[way].append(point)
     means = {way: Point(*map(mean, zip(*points, strict=True))) for way, points in measured.items()}
-    return Curve(
-        {effort: means[effort] for effort in EFFORTS}, {way: means[way] for way in forced}, len(measured[EFFORTS[0]])
-    )
+    forced = {way: means[way] for way in forced_routes(network.config)}
+    return Curve({effort: means[effort] for effort in EFFORTS}, forced, len(measured[EFFORTS[0]]))
 
 
 def curve_table(curves: dict[str, Curve]) -> list[str]:

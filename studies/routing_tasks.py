@@ -145,8 +145,8 @@ def information_tables(network: MoCEIR, files: Sequence[Path], tasks: Sequence[s
         seen.append(task)
         routes.append(route_of(decisions))
         inputs.append(told)
-    columns = _columns(network.config, routes)
-    random = [_columns(network.config, _random_routes(network, inputs, seed)) for seed in range(RANDOM_ROUTERS)]
+    columns = route_columns(network.config, routes)
+    random = [route_columns(network.config, _random_routes(network, inputs, seed)) for seed in range(RANDOM_ROUTERS)]
     found = {name: Information.of(seen, column) for name, column in columns.items()}
     drawn = {name: [Information.of(seen, other[name]).beyond_chance for other in random] for name in columns}
     rows = [
@@ -193,8 +193,8 @@ def reading(found: dict[str, Information], drawn: dict[str, list[float]], known:
     )
 
 
-def _columns(config: ModelConfig, routes: Sequence[Route]) -> dict[str, list[object]]:
-    """List the choices of all pictures, by block and as whole routes."""
+def route_columns(config: ModelConfig, routes: Sequence[Route]) -> dict[str, list[object]]:
+    """List the choices for all pictures, by block and as whole routes."""
     names = block_names(config.routed_levels)
     columns: dict[str, list[object]] = {name: [tuple(r[i]) for r in routes] for i, name in enumerate(names)}
     columns[WHOLE] = [tuple(map(tuple, route)) for route in routes]

@@ -22,6 +22,8 @@ CONFIGS = {
     "small": preset("small"),
     "top 2": preset("nano").model_copy(update={"top_k": 2, "decoder_blocks": (2, 1, 1)}),
     "three experts": ModelConfig(dim=12, encoder_blocks=(1, 0, 2), latent_blocks=1, experts=3, heads=(3, 2, 4, 1)),
+    "added": preset("nano").model_copy(update={"join": "added"}),
+    "values": preset("nano").model_copy(update={"join": "values"}),
 }
 
 
@@ -53,6 +55,8 @@ def some_route(config: ModelConfig, seed: int) -> Route:
         ("small", (48, 32)),
         ("top 2", (24, 41)),
         ("three experts", (16, 72)),
+        ("added", (24, 40)),
+        ("values", (24, 40)),
     ],
 )
 def test_macs_are_those_that_torch_counts(name: str, size: tuple[int, int]) -> None:
@@ -67,6 +71,16 @@ def test_the_published_networks_cost_what_is_published() -> None:
     for name, published in (("small", 33.4e9), ("base", 73.0e9)):
         cost = network_cost(preset(name), 224, 224)
         assert cost.macs(cost.cheapest) < published < cost.macs(cost.dearest) < 1.1 * published
+
+
+@pytest.mark.parametrize("shape", ["nano", "tiny"])
+def test_other_joins_cost_at_most_three_percent_more(shape: str) -> None:
+    macs: dict[str, int] = {}
+    for join in ("published", "added", "values"):
+        cost = network_cost(preset(shape).model_copy(update={"join": join}), 128, 128)
+        macs[join] = cost.macs(cost.cheapest)
+    assert macs["values"] == macs["published"]
+    assert 0 < macs["added"] / macs["published"] - 1 < 0.03
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -68,6 +68,32 @@ def test_two_experts_of_a_width_that_four_does_not_divide() -> None:
     torch.testing.assert_close(restored(grown, images)[0], before, rtol=0, atol=1e-5 * float(before.abs().max()))
 
 
+@pytest.mark.parametrize("gate", ["softmax", "straight_through"])
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_the_published_join_grows_into_the_added_one_exactly(top_k: int, gate: str) -> None:
+    model = network(top_k=top_k, gate=gate)
+    images = torch.rand(2, 3, 21, 34, generator=torch.Generator().manual_seed(0))
+    grown = grow(model, model.config.model_copy(update={"join": "added"}))
+    before, routes = restored(model, images)
+    after, same = restored(grown, images)
+    assert torch.equal(after, before)
+    assert all(torch.equal(a, b) for a, b in zip(routes, same, strict=True))
+    grown.train()
+    (grown(images.double()) - images).square().mean().backward()
+    assert grown.get_parameter("decoder.0.blocks.0.added.weight").grad.any(), "the new path can wake"
+
+
+@pytest.mark.parametrize("join", ["added", "values"])
+def test_other_joins_grow_as_the_published_one(join: str) -> None:
+    model = network(join=join)
+    larger = model.config.model_copy(update={"dim": 16, "decoder_blocks": (2, 1, 1)})
+    images = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    before = restored(model, images)[0]
+    torch.testing.assert_close(
+        restored(grow(model, larger), images)[0], before, rtol=0, atol=1e-5 * float(before.abs().max())
+    )
+
+
 def test_the_network_it_is_grown_from_and_the_generator_stay_as_they_are() -> None:
     model = network()
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -108,6 +134,8 @@ def test_copies_learn_different_things_and_new_blocks_wake() -> None:
         ({"dim": 16, "heads": (1, 1, 1, 1)}, r"heads \(1, 2, 4, 8\) to \(1, 1, 1, 1\)"),
         ({"dim": 16, "experts": 3}, "experts 4 to 3"),
         ({"dim": 16, "top_k": 2}, "top_k 1 to 2"),
+        ({"dim": 16, "join": "values"}, "join published to values"),
+        ({"dim": 16, "gate": "straight_through"}, "gate softmax to straight_through"),
     ],
 )
 def test_shapes_that_cannot_hold_it(changes: dict[str, object], telling: str) -> None:

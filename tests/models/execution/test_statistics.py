@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from moceir.errors import ConfigError
 from moceir.models.execution import Statistics, for_inference, stripe_rows
@@ -17,15 +17,28 @@ def pictures(batch: int, height: int, width: int, seed: int = 0) -> Tensor:
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.fixture(params=["published", "added", "values"])
+def joined(request: pytest.FixtureRequest, spread_nano: MoCEIR) -> MoCEIR:
+    """A network of each form; what the published one lacks has random weights."""
+    config = spread_nano.config.model_copy(update={"join": request.param})
+    torch.manual_seed(0)
+    network = MoCEIR(config).eval()
+    for name, weight in network.named_parameters():
+        if name.endswith("added.weight"):
+            nn.init.normal_(weight, std=0.3)
+    network.load_state_dict(spread_nano.state_dict(), strict=False)
+    return network
+
+
 @pytest.mark.parametrize("rows", [0, 5])
 @pytest.mark.parametrize("forced", [False, True])
-def test_what_a_picture_gave_changes_nothing_on_that_picture(spread_nano: MoCEIR, forced: bool, rows: int) -> None:
+def test_what_a_picture_gave_changes_nothing_on_that_picture(joined: MoCEIR, forced: bool, rows: int) -> None:
     images, others = pictures(2, 37, 50), 0.02 * pictures(2, 37, 50, seed=1)
     routes = torch.tensor([[[1], [3]], [[0], [2]], [[2], [2]]]) if forced else None
 
     def restore(images: Tensor, whole: Statistics | None = None) -> tuple[Tensor, list[RoutingDecision]]:
         with torch.no_grad(), stripe_rows(rows):
-            return for_inference(spread_nano, whole).restore_with_routing(images, routes=routes)
+            return for_inference(joined, whole).restore_with_routing(images, routes=routes)
 
     gathered = Statistics()
     plain, decided = restore(images)

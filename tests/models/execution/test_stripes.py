@@ -25,6 +25,8 @@ CONFIGS = {
         heads=(2, 1, 4, 1),
         top_k=2,
     ),
+    "experts added, gates of 1": preset("nano").model_copy(update={"join": "added", "gate": "straight_through"}),
+    "values of experts": preset("nano").model_copy(update={"join": "values"}),
 }
 
 
@@ -45,7 +47,7 @@ def network(config: ModelConfig) -> MoCEIR:
 NETWORKS = {name: network(config) for name, config in CONFIGS.items()}
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     name=st.sampled_from(sorted(CONFIGS)),
     batch=st.integers(1, 2),

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from moceir.config import ModelConfig
 from moceir.models.execution import for_training
@@ -10,12 +11,16 @@ from moceir.models.execution.training import CosinesWithGradient
 from moceir.models.network import MoCEIR
 
 
+@pytest.mark.parametrize("gate", ["softmax", "straight_through"])
 @pytest.mark.parametrize("join", ["published", "added", "values"])
 @pytest.mark.parametrize("fixed_shapes", [False, True])
-def test_gradients_are_those_of_the_plain_network(fixed_shapes: bool, join: str) -> None:
+def test_gradients_are_those_of_the_plain_network(fixed_shapes: bool, join: str, gate: str) -> None:
     torch.manual_seed(0)
-    config = ModelConfig(dim=8, encoder_blocks=(1, 0, 0), latent_blocks=1, decoder_blocks=(1, 0, 1), join=join)
-    network = MoCEIR(config).double()
+    shape = ModelConfig(dim=8, encoder_blocks=(1, 0, 0), latent_blocks=1, decoder_blocks=(1, 0, 1))
+    network = MoCEIR(shape.model_copy(update={"join": join, "gate": gate})).double()
+    for name, weight in network.named_parameters():
+        if name.endswith("added.weight"):
+            nn.init.normal_(weight)  # zeros would hide the gradients behind them
     images, noise = torch.rand(3, 3, 16, 24).double(), torch.randn(2, 3, 4).double()
     results = []
     for each in (network, for_training(network, fixed_shapes=fixed_shapes)):
