@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from moceir.errors import ConfigError, ImageError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif")
-"""File names that count as pictures when a folder is searched."""
-READABLE_SUFFIXES = (*SUFFIXES, ".bmp")
-"""The same where pictures are only read, as training data is."""
-
 FORMATS: dict[str, tuple[str, ...]] = {
-    "jpeg": (".jpg", ".jpeg"),
+    "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp"),
     "png": (".png",),
     "webp": (".webp",),
     "tiff": (".tif", ".tiff"),
 }
 """Formats that are written, and their suffixes, the usual one first."""
 WRITABLE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+
+HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+SUFFIXES = (*WRITABLE_SUFFIXES, ".avif", *(HEIC_SUFFIXES if find_spec("pillow_heif") else ()))
+"""File names that count as pictures when a folder is searched; HEIC files only where they can be read."""
+READABLE_SUFFIXES = (*SUFFIXES, ".bmp")
+"""The same where pictures are only read, as training data is."""
+OTHER_SUFFIXES = (
+    *(".avifs", ".bmp", ".dds", ".djvu", ".emf", ".eps", ".exr", ".gif", ".hdr", *HEIC_SUFFIXES, ".ico", ".j2k"),
+    *(".jp2", ".jpf", ".jpx", ".jxl", ".jxr", ".mov", ".mp4", ".pam", ".pbm", ".pdf", ".pgm", ".pnm", ".ppm", ".psb"),
+    *(".psd", ".qoi", ".svg", ".svgz", ".tga", ".wmf", ".xcf"),
+    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".kdc", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf"),
+    *(".raw", ".rw2", ".sr2", ".srw", ".x3f"),
+)
+"""Of pictures and films that are not read or not written."""
 
 LOADERS = {"jpegload": "jpeg", "pngload": "png", "webpload": "webp", "tiffload": "tiff", "heifload": "avif"}
 """Beginnings of libvips' names for its loaders."""
