@@ -112,7 +112,7 @@ class FileStages:
                 f"the reference {reference} is no folder; give one with clean pictures named as the inputs"
             )
         references = image_io.find([reference]) if reference else []
-        self.references = {place.with_suffix(""): path for path, place in references}
+        self.references = {image_io.matching_name(place): path for path, place in references}
         self.measured = reference is not None
         self._heap = Heap()
 
@@ -143,7 +143,7 @@ class FileStages:
 
     def _measure(self, job: Job, before: Picture, after: Picture) -> tuple[float, float] | None:
         """PSNR in dB before and after, in sRGB; None if there is no picture to measure against."""
-        path = self.references.get(job.place.with_suffix(""))
+        path = self.references.get(image_io.matching_name(job.place))
         if path is None:
             return None
         clean = image_io.read(path, self.limits)
