@@ -40,13 +40,12 @@ def embed(data: bytes, kind: str, picture: Picture, size: tuple[int, int]) -> by
     metadata = dict(picture.metadata)
     block = _exif(picture, kind)
     metadata |= {EXIF: block} if block else {}
-    resolution = picture.pixels_per_mm is not None
     if kind == "jpeg":
-        return _into_jpeg(data, metadata, resolution=resolution)
+        return _into_jpeg(data, metadata, picture.pixels_per_mm)
     whole, _ = _whole_xmp(metadata)
     metadata |= {XMP: whole} if whole else {}
     if kind == "png":
-        return _into_png(data, metadata, resolution=resolution)
+        return _into_png(data, metadata, resolution=picture.pixels_per_mm is not None)
     if kind == "webp":
         alpha = picture.alpha is not None and bool((picture.alpha < 255).any())
         return webp.rewritten(data, metadata, size, alpha=alpha)
@@ -67,7 +66,7 @@ def losses(picture: Picture, kind: str) -> list[str]:
     if kind in ("png", "webp"):
         names = {IPTC: "IPTC", PHOTOSHOP: "IPTC and Photoshop resources"}
         lost += [(words, len(metadata[key])) for key, words in names.items() if key in metadata]
-    if kind == "webp" and picture.pixels_per_mm and EXIF in metadata and not exif.states_resolution(metadata[EXIF]):
+    if kind == "webp" and picture.pixels_per_mm and EXIF in metadata and exif.resolution(metadata[EXIF]) is None:
         lost.append(("resolution", 8))  # EXIF, which would have to say it, stays as it is
     if kind == "tiff" and EXIF in metadata:
         lost += _lost_exif(metadata[EXIF])
@@ -96,7 +95,7 @@ def _whole_xmp(metadata: dict[str, bytes]) -> tuple[bytes | None, bool]:
     return (main, False) if together is None else (together, True)
 
 
-def _into_jpeg(data: bytes, metadata: dict[str, bytes], *, resolution: bool) -> bytes:
+def _into_jpeg(data: bytes, metadata: dict[str, bytes], pixels_per_mm: tuple[float, float] | None) -> bytes:
     segments: list[bytes] = []
     main, extended = metadata.get(XMP, b""), metadata.get(XMP_EXTENDED)
     digest = xmp.digest_in(main, extended) if extended else ""
@@ -109,7 +108,7 @@ def _into_jpeg(data: bytes, metadata: dict[str, bytes], *, resolution: bool) -> 
         del metadata[EXIF]
     if IPTC in metadata:
         metadata[PHOTOSHOP] = photoshop.with_iptc(metadata.get(PHOTOSHOP, b""), metadata[IPTC])
-    return jpeg.rewritten(data, metadata, segments, resolution=resolution)
+    return jpeg.rewritten(data, metadata, segments, pixels_per_mm)
 
 
 def _into_png(data: bytes, metadata: dict[str, bytes], *, resolution: bool) -> bytes:

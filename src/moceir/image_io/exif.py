@@ -16,7 +16,7 @@ PREFIX = EXIF_PREFIX
 EMPTY = struct.pack("<2sHIHI", b"II", 42, 8, 0, 0)
 LARGEST_IN_JPEG = LARGEST - len(PREFIX)
 
-_ORIENTATION, _X_RESOLUTION = 274, 282
+_ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 274, 282, 283, 296
 _EXIF, _INTEROPERABILITY, _COLOUR_SPACE, _INDEX = 34665, 40965, 40961, 1
 _UNCALIBRATED, _ADOBE_RGB = 65535, 2
 
@@ -49,9 +49,22 @@ def orientation_entry(orientation: int) -> Entry:
     return Entry(_ORIENTATION, 3, 1, struct.pack("<H", orientation))
 
 
-def states_resolution(block: bytes) -> bool:
-    """Whether a block states how many pixels there are to the inch."""
-    return any(entry.tag == _X_RESOLUTION for entry in _entries(block, (_X_RESOLUTION,)))
+def resolution(block: bytes) -> tuple[float, float] | None:
+    """Pixels per millimetre across and down that a block states; None if it states none."""
+    found = {entry.tag: entry for entry in _entries(block, (_X_RESOLUTION, _Y_RESOLUTION, _UNIT))}
+    unit = found[_UNIT].numbers if _UNIT in found else (2,)
+    mm = 25.4 if unit == (2,) else 10.0 if unit == (3,) else None
+    values = [_fraction(found[tag]) for tag in (_X_RESOLUTION, _Y_RESOLUTION) if tag in found]
+    if mm is None or len(values) != 2 or not all(values):
+        return None
+    return values[0] / mm, values[1] / mm
+
+
+def _fraction(entry: Entry) -> float:
+    if entry.kind != 5 or entry.number != 1 or not isinstance(entry.value, bytes):
+        return 0.0
+    over, under = struct.unpack("<II", entry.value)
+    return over / under if under else 0.0
 
 
 def with_resolution(block: bytes, pixels_per_mm: tuple[float, float]) -> bytes:
@@ -64,9 +77,9 @@ def with_resolution(block: bytes, pixels_per_mm: tuple[float, float]) -> bytes:
     ratios = [Fraction(value * 25.4).limit_denominator(1000) for value in pixels_per_mm]
     entries = [
         Entry(tag, 5, 1, struct.pack("<II", min(ratio.numerator, 2**32 - 1), ratio.denominator))
-        for tag, ratio in zip((_X_RESOLUTION, 283), ratios, strict=True)
+        for tag, ratio in zip((_X_RESOLUTION, _Y_RESOLUTION), ratios, strict=True)
     ]
-    return joined(block, layout, start, [*entries, Entry(296, 3, 1, struct.pack("<H", 2))], after=after)
+    return joined(block, layout, start, [*entries, Entry(_UNIT, 3, 1, struct.pack("<H", 2))], after=after)
 
 
 def has_thumbnail(block: bytes) -> bool:

@@ -55,7 +55,8 @@ def decode_heic(data: bytes, name: str, limits: Limits) -> Picture:
         pixels = np.asarray(image)
         info: dict[str, Any] = dict(image.info)
     except (OSError, ValueError, RuntimeError, SyntaxError) as error:
-        raise ImageError(f"{name} cannot be read: {error}; expected a whole HEIC file") from error
+        reason = " ".join(str(error).split())
+        raise ImageError(f"{name} cannot be read: {reason}; expected a whole HEIC file") from error
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     colours = 1 if pixels.shape[2] < 3 else 3
     found = {EXIF: info.get("exif"), XMP: info.get("xmp"), ICC: info.get("icc_profile")}

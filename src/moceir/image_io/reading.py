@@ -129,13 +129,13 @@ def _decode(image: Any, inventory: Inventory) -> Picture:
     places = range(colours, pixels.shape[2])
     alpha = next((at for at, kind in zip(places, samples, strict=False) if kind in (1, 2)), None)
     others = [at for at in places if at != alpha]
-    states_resolution = inventory.resolution or exif.states_resolution(exif.without_prefix(metadata.get(EXIF, b"")))
+    in_exif = exif.resolution(exif.without_prefix(metadata.get(EXIF, b"")))
     return Picture(
         rgb=np.ascontiguousarray(pixels[..., :3] if colours == 3 else pixels[..., :1].repeat(3, axis=2)),
         alpha=None if alpha is None else np.ascontiguousarray(pixels[..., alpha]),
         grey=colours == 1,
         metadata=metadata,
-        pixels_per_mm=(across, down) if states_resolution else None,
+        pixels_per_mm=(across, down) if inventory.resolution else in_exif,
         orientation=orientation,
         notes=tuple(notes),
         format=_format(image) or inventory.format,

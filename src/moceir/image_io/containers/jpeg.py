@@ -162,20 +162,23 @@ class _Listing:
             self.block("APP0 JFIF thumbnail", max(len(content) - 14, 0))
 
 
-def rewritten(data: bytes, metadata: Mapping[str, bytes], extended: list[bytes], *, resolution: bool) -> bytes:
+def rewritten(
+    data: bytes, metadata: Mapping[str, bytes], extended: list[bytes], pixels_per_mm: tuple[float, float] | None
+) -> bytes:
     """Put metadata into an encoded file.
 
     Args:
         data: What libvips wrote, with a profile at most.
         metadata: By the names in ``moceir.image_io.picture``; each must fit into a segment, but Photoshop's.
         extended: Contents of the segments of extended XMP.
-        resolution: Whether to leave the resolution that libvips wrote.
+        pixels_per_mm: Resolution across and down; None to state none.
     """
     parts = list(segments(data))
-    first = parts.pop(0).whole if parts[0].name == "APP0 JFIF" else b""
-    if first and not resolution:
-        first = first[:11] + struct.pack(">BHH", 0, 1, 1) + first[16:]
-    added: list[tuple[int, bytes]] = []
+    if parts[0].name == "APP0 JFIF":
+        del parts[0]
+    density = [min(max(round(value * 25.4), 1), 65535) for value in pixels_per_mm or ()]
+    first = b"JFIF\0\1\2" + struct.pack(">BHHBB", bool(density), *(density or (1, 1)), 0, 0)
+    added = [(0xE0, first)]
     if EXIF in metadata:
         added.append((0xE1, EXIF_PREFIX + metadata[EXIF]))
     if XMP in metadata:
@@ -184,7 +187,7 @@ def rewritten(data: bytes, metadata: Mapping[str, bytes], extended: list[bytes],
     resources, room = metadata.get(PHOTOSHOP, b""), LARGEST - len(PHOTOSHOP_PREFIX)
     added += [(0xED, PHOTOSHOP_PREFIX + resources[at : at + room]) for at in range(0, len(resources), room)]
     written = b"".join(struct.pack(">BBH", 0xFF, marker, 2 + len(content)) + content for marker, content in added)
-    return data[:2] + first + written + metadata.get(JPEG_SEGMENTS, b"") + data[parts[0].start :]
+    return data[:2] + written + metadata.get(JPEG_SEGMENTS, b"") + data[parts[0].start :]
 
 
 def extended_segments(block: bytes, digest: str) -> list[bytes]:

@@ -1,0 +1,484 @@
+"""Files that people have: each is restored with all it brings along, or refused, or its line says what is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import odd_files as odd
+import pytest
+from PIL import Image
+
+from moceir import image_io
+from moceir.errors import ImageError
+from moceir.image_io import Picture
+from moceir.restoration import Restorer
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(ImageError) as caught:
+        image_io.decode(data, "a file")
+    text = str(caught.value)
+    assert text.startswith("a file ")
+    assert "\n" not in text
+    return text
+
+
+def again(data: bytes, kind: str = "") -> bytes:
+    """Read and write, without the network."""
+    picture = image_io.decode(data, "a file")
+    return image_io.encode(picture, kind or picture.format)
+
+
+class TestRawFiles:
+    def test_a_dng_file_is_refused_with_the_size_of_the_photograph(self):
+        preview = odd.page(odd.drawn(height=6, width=8), t254=(4, [1]), t50706=(1, [1, 4, 0, 0]))
+        preview[-1] = [odd.page(odd.drawn(np.uint16, bands=1), t262=(3, [32803]))]
+        text = refusal(odd.tiff([preview]))
+        assert "raw camera file" in text
+        assert "32x24" in text
+
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize("big", [False, True])
+    def test_so_is_a_file_with_a_sensor_pattern_in_any_layout(self, order: str, big: bool):
+        preview = odd.page(odd.drawn(height=6, width=8), order)
+        preview[-1] = [odd.page(odd.drawn(np.uint16, bands=1), order, t262=(3, [32803]))]
+        assert "raw camera file" in refusal(odd.tiff([preview], order=order, big=big))
+
+    @pytest.mark.parametrize("compression", [34713, 32767, 65535])
+    def test_so_are_those_of_makers_with_a_compression_of_their_own(self, compression: int):
+        preview = odd.page(odd.drawn(height=6, width=8))
+        preview[-1] = [odd.page(odd.drawn(np.uint16, bands=1), t259=(3, [compression]))]
+        assert "raw camera file" in refusal(odd.tiff([preview]))
+
+    @pytest.mark.parametrize(
+        "start",
+        [
+            b"FUJIFILMCCD-RAW 0201",
+            b"II*\0\x10\0\0\0CR\2\0",
+            b"IIU\0\x08\0\0\0",
+            b"FOVb\0\0\2\0",
+            b"\0\0\0\x18ftypcrx \0\0\0\1",
+        ],
+    )
+    def test_so_are_those_that_are_no_tiff_files(self, start: bytes):
+        assert "raw camera file" in refusal(start + bytes(200))
+
+
+class TestChannels:
+    """Only what a file declares as alpha is alpha."""
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    @pytest.mark.parametrize("order", ["<", ">"])
+    def test_a_saved_selection_hides_nothing_and_comes_back(self, nano, tmp_path: Path, dtype: type, order: str):
+        pixels = odd.drawn(dtype, bands=4)
+        pixels[:, :16, 3] = 0
+        (tmp_path / "in.tif").write_bytes(odd.tiff([odd.page(pixels, order, t338=(3, [0]))], order=order))
+        result = Restorer(nano, "cpu").restore_file(tmp_path / "in.tif", tmp_path / "out.tif")
+        with Image.open(tmp_path / "out.tif") as done:
+            assert done.tag_v2[338] == (0,)
+        picture = image_io.read(tmp_path / "out.tif")
+        assert picture.alpha is None
+        np.testing.assert_array_equal(picture.extra[..., 0], pixels[..., 3])
+        plain = Restorer(nano, "cpu").restore_picture(Picture(pixels[..., :3])).picture.rgb
+        np.testing.assert_array_equal(picture.rgb, plain)
+        assert (picture.rgb[:, :16] != pixels[:, :16, :3]).any()
+        assert result.notes == ()
+
+    def test_channels_beside_alpha_keep_their_order_and_tags(self):
+        pixels = odd.drawn(bands=6)
+        data = again(odd.tiff([odd.page(pixels, t338=(3, [0, 2, 0]))]))
+        picture = image_io.decode(data, "again")
+        assert picture.samples == (0, 2, 0)
+        np.testing.assert_array_equal(picture.alpha, pixels[..., 4])
+        np.testing.assert_array_equal(picture.extra, pixels[..., [3, 5]])
+
+    def test_channels_that_nothing_is_said_about_are_no_alpha(self):
+        picture = image_io.decode(odd.tiff([odd.page(odd.drawn(bands=4))]), "a file")
+        assert picture.alpha is None
+        assert picture.samples == (0,)
+
+    def test_a_grey_picture_with_an_infrared_channel(self):
+        pixels = odd.drawn(np.uint16, bands=2)
+        picture = image_io.decode(again(odd.tiff([odd.page(pixels, t338=(3, [0]))])), "again")
+        assert picture.grey
+        np.testing.assert_array_equal(picture.rgb[..., 0], pixels[..., 0])
+        np.testing.assert_array_equal(picture.extra[..., 0], pixels[..., 1])
+
+    def test_an_extra_channel_of_cmyk(self):
+        picture = image_io.decode(odd.tiff([odd.page(odd.drawn(bands=5), t262=(3, [5]), t338=(3, [0]))]), "a file")
+        assert picture.rgb.shape == (24, 32, 3)
+        np.testing.assert_array_equal(picture.extra[..., 0], odd.drawn(bands=5)[..., 4])
+
+    def test_declared_alpha_is_alpha(self):
+        pixels = odd.drawn(bands=4)
+        picture = image_io.decode(odd.tiff([odd.page(pixels, t338=(3, [2]))]), "a file")
+        np.testing.assert_array_equal(picture.alpha, pixels[..., 3])
+        assert picture.extra is None
+
+    @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+    def test_formats_without_further_channels_show_all_pixels_and_say_so(self, kind: str):
+        pixels = odd.drawn(bands=4)
+        pixels[..., 3] = 0
+        picture = image_io.decode(odd.tiff([odd.page(pixels, t338=(3, [0]))]), "a file")
+        assert image_io.losses(picture, f".{kind}") == ["left out: 1 channel beside colour and alpha, 768 bytes"]
+        shown = image_io.decode(image_io.encode(picture, kind), "again").rgb.astype(int)
+        assert np.abs(shown - pixels[..., :3]).mean() < 3
+
+    def test_premultiplied_alpha_beside_others_is_refused(self):
+        assert "straight alpha" in refusal(odd.tiff([odd.page(odd.drawn(bands=5), t338=(3, [1, 0]))]))
+
+
+class TestPagesAndFrames:
+    @pytest.mark.parametrize("data", [odd.animated_png(3), odd.avif(frames=3)], ids=["png", "avif"])
+    def test_animations_are_refused(self, data: bytes):
+        text = refusal(data)
+        assert "animated" in text
+        assert "split it" in text
+
+    def test_an_animation_of_one_frame_is_a_picture(self):
+        data = odd.png(
+            odd.chunk(b"acTL", struct.pack(">II", 1, 0)), odd.chunk(b"fcTL", struct.pack(">7I4B", *[0] * 11))
+        )
+        picture = image_io.decode(data, "a file")
+        np.testing.assert_array_equal(picture.rgb, odd.drawn())
+        assert picture.notes == ("left out: animation of one frame, 32 bytes",)
+
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize("big", [False, True])
+    @pytest.mark.parametrize("first", [False, True])
+    def test_a_thumbnail_is_no_page(self, order: str, big: bool, first: bool):
+        small = odd.page(odd.drawn(height=6, width=8), order, t254=(4, [1]))
+        pages = [odd.page(odd.drawn(), order), small]
+        picture = image_io.decode(odd.tiff(pages[::-1] if first else pages, order=order, big=big), "a file")
+        np.testing.assert_array_equal(picture.rgb, odd.drawn())
+        assert picture.notes == ("left out: thumbnail, 144 bytes",)
+
+    def test_a_mask_is_no_page_and_old_tags_count_too(self):
+        mask = odd.page(odd.drawn(bands=1), t254=(4, [4]))
+        old = odd.page(odd.drawn(height=6, width=8), t255=(3, [2]))
+        picture = image_io.decode(odd.tiff([odd.page(odd.drawn()), mask, old]), "a file")
+        assert picture.notes == ("left out: mask in a page of its own, 768 bytes", "left out: thumbnail, 144 bytes")
+
+    def test_smaller_versions_in_sub_directories_are_said(self):
+        whole = odd.page(odd.drawn())
+        whole[-1] = [odd.page(odd.drawn(height=12, width=16), t254=(4, [1]))]
+        assert image_io.decode(odd.tiff([whole]), "a file").notes == (
+            "left out: smaller versions in sub-directories, 576 bytes",
+        )
+
+    @pytest.mark.parametrize("big", [False, True])
+    def test_pages_are_refused(self, big: bool):
+        pages = [odd.page(odd.drawn()), odd.page(odd.drawn()), odd.page(odd.drawn(height=6, width=8), t254=(4, [1]))]
+        assert "holds 2 pages" in refusal(odd.tiff(pages, big=big))
+
+    def test_directories_that_lead_in_circles_end(self):
+        data = bytearray(odd.tiff([odd.page(odd.drawn())]))
+        (start,) = struct.unpack_from("<I", data, 4)
+        data[-4:] = struct.pack("<I", start)
+        np.testing.assert_array_equal(image_io.decode(bytes(data), "a file").rgb, odd.drawn())
+
+
+class TestSamplesAndSpaces:
+    @pytest.mark.parametrize(
+        ("tags", "text"),
+        [
+            ({"t262": (3, [8])}, "colour space Lab; convert it to RGB"),
+            ({"t262": (3, [9])}, "colour space Lab; convert it to RGB"),
+            ({"t339": (3, [2, 2, 2])}, "signed 8-bit samples; convert it to unsigned"),
+            ({"t258": (3, [8, 8, 4])}, "samples of 4 and 8 bits"),
+            ({"t262": (3, [32845])}, "high dynamic range"),
+            ({"t339": (3, [6, 6, 6])}, "complex samples"),
+        ],
+    )
+    def test_what_cannot_be_restored_is_called_by_its_name(self, tags: dict, text: str):  # type: ignore[type-arg]
+        assert text in refusal(odd.tiff([odd.page(odd.drawn(), **tags)]))
+
+    def test_signed_16_bits(self):
+        signed = odd.drawn(np.uint16, bands=1)
+        assert "signed 16-bit samples; convert it to unsigned" in refusal(odd.tiff([odd.page(signed, t339=(3, [2]))]))
+
+    def test_inks_other_than_cmyk(self):
+        assert "inks other than CMYK" in refusal(odd.tiff([odd.page(odd.drawn(bands=4), t262=(3, [5]), t332=(3, [2]))]))
+
+
+class TestOtherFormats:
+    @pytest.mark.parametrize(
+        ("start", "what"),
+        [
+            (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL file"),
+            (b"\xff\x0a\x00", "a JPEG XL file"),
+            (b"GIF89a", "a GIF file"),
+            (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 file"),
+            (b"8BPS\0\1", "a Photoshop file"),
+            (b"%PDF-1.7", "a PDF file"),
+        ],
+    )
+    def test_they_are_named_with_what_to_do(self, start: bytes, what: str):
+        assert f"is {what}; convert it to JPEG" in refusal(start + bytes(100))
+
+    def test_what_macos_keeps_beside_a_file(self):
+        assert "AppleDouble" in refusal(b"\0\x05\x16\x07\0\2\0\0" + bytes(100))
+
+    def test_a_video(self):
+        assert "is a video" in refusal(odd.mp4())
+
+    def test_a_heic_file_is_read_or_refused_in_one_line(self, monkeypatch: pytest.MonkeyPatch):
+        data = odd.avif().replace(b"av01", b"hvc1").replace(b"avif", b"heic")
+        monkeypatch.setattr("moceir.image_io.other_decoders.find_spec", lambda _: None)
+        assert "is a HEIC file; convert it to JPEG" in refusal(data)
+
+    @pytest.mark.parametrize("turned", [1, 6])
+    def test_a_heic_file_with_its_metadata(self, tmp_path: Path, turned: int):
+        heif = pytest.importorskip("pillow_heif")
+        exif = odd.exif_block({271: "Camera Works", 274: turned})
+        xmp = odd.XMP_DESCRIPTION.format(attributes='xmlns:a="b:c" a:d="e"', content="").encode()
+        heif.from_pillow(Image.fromarray(odd.drawn())).save(tmp_path / "a.heic", quality=100, exif=exif, xmp=xmp)
+        picture = image_io.read(tmp_path / "a.heic")
+        assert picture.format == "heic"
+        seen = odd.drawn() if turned == 1 else np.rot90(odd.drawn(), -1)
+        assert np.abs(picture.rgb.astype(int) - seen).mean() < 3
+        image_io.write(tmp_path / "a.png", picture)
+        with Image.open(tmp_path / "a.png") as done:
+            assert done.getexif()[271] == "Camera Works"
+            assert done.getexif().get(274, 1) == 1
+        assert picture.metadata[image_io.picture.XMP] == xmp
+
+    def test_a_torn_heic_file(self, tmp_path: Path):
+        heif = pytest.importorskip("pillow_heif")
+        heif.from_pillow(Image.fromarray(odd.drawn())).save(tmp_path / "a.heic")
+        data = (tmp_path / "a.heic").read_bytes()
+        assert "whole" in refusal(data[: len(data) * 3 // 4])
+
+
+class TestBehindTheEnd:
+    CAMERA = 'xmlns:GCamera="http://ns.google.com/photos/1.0/camera/"'
+
+    def test_the_video_of_a_motion_photo_is_said_and_no_longer_promised(self):
+        container = (
+            '<Container:Directory xmlns:Container="http://ns.google.com/photos/1.0/container/"><rdf:Seq><rdf:li/>'
+            "</rdf:Seq></Container:Directory>"
+        )
+        stated = odd.xmp_segment(f'{self.CAMERA} GCamera:MotionPhoto="1" GCamera:BurstID="b7"', container)
+        picture = image_io.decode(odd.jpeg(stated, behind=odd.mp4()), "a file")
+        assert picture.notes == ("left out: video of a motion photo, 4,000 bytes",)
+        written = image_io.encode(picture, "jpeg")
+        assert b"MotionPhoto" not in written
+        assert b"Directory" not in written
+        assert b'GCamera:BurstID="b7"' in written
+
+    def test_the_older_form_with_elements(self):
+        stated = odd.xmp_segment(
+            self.CAMERA, "<GCamera:MicroVideo>1</GCamera:MicroVideo><GCamera:Other>2</GCamera:Other>"
+        )
+        written = again(odd.jpeg(stated, behind=odd.mp4()))
+        assert b"MicroVideo" not in written
+        assert b"<GCamera:Other>2</GCamera:Other>" in written
+
+    def test_a_second_picture_is_said(self):
+        index = odd.segment(0xE2, b"MPF\0" + bytes(60))
+        picture = image_io.decode(odd.jpeg(index, behind=odd.jpeg()), "a file")
+        assert picture.notes == (
+            "left out: index of several pictures, 64 bytes",
+            f"left out: another picture in the same file, {len(odd.jpeg()):,} bytes",
+        )
+
+    def test_a_gain_map_is_called_so(self):
+        hdr = odd.xmp_segment('xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"')
+        picture = image_io.decode(odd.jpeg(hdr, behind=odd.jpeg()), "a file")
+        assert picture.notes == (f"left out: HDR gain map, {len(odd.jpeg()):,} bytes",)
+        assert b"hdrgm:Version" not in image_io.encode(picture, "jpeg")
+
+    @pytest.mark.parametrize(
+        ("data", "words"),
+        [
+            (odd.jpeg(behind=b"left over" * 4), "data after the end of the picture, 36 bytes"),
+            (odd.png(behind=b"left over" * 4), "data after the end of the picture, 36 bytes"),
+            (odd.webp(behind=b"left over" * 4), "data after the end of the picture, 36 bytes"),
+        ],
+    )
+    def test_anything_else_is_said(self, data: bytes, words: str):
+        assert image_io.decode(data, "a file").notes == (f"left out: {words}",)
+
+    def test_padding_is_nothing(self):
+        assert image_io.decode(odd.jpeg(behind=bytes(64)), "a file").notes == ()
+
+
+class TestLongXmp:
+    LONG = odd.XMP_DESCRIPTION.format(
+        attributes='xmlns:p="photo:" p:note="kept"', content="<p:long>" + "x" * 120_000 + "</p:long>"
+    ).encode()
+
+    @staticmethod
+    def assembled(data: bytes) -> bytes:
+        """The extended XMP of a JPEG file, put together and checked as the specification says."""
+        blocks = [content for marker, content in odd.segments_of(data) if marker == 0xE1]
+        (main,) = [block for block in blocks if block.startswith(odd.XMP_PREFIX)]
+        parts = [block[len(odd.EXTENDED_PREFIX) :] for block in blocks if block.startswith(odd.EXTENDED_PREFIX)]
+        parts.sort(key=lambda part: part[36:40])
+        whole = b"".join(part[40:] for part in parts)
+        digest = hashlib.md5(whole, usedforsecurity=False).hexdigest().upper().encode()
+        assert all(part[:36] == digest + struct.pack(">I", len(whole)) for part in parts)
+        assert b'HasExtendedXMP="' + digest in main
+        return whole
+
+    def test_extended_xmp_is_kept_as_it_is(self):
+        digest = hashlib.md5(self.LONG, usedforsecurity=False).hexdigest().upper().encode()
+        source = odd.jpeg(*odd.extended_xmp(self.LONG, digest))
+        assert self.assembled(again(source)) == self.LONG
+        assert image_io.decode(source, "a file").notes == ()
+
+    @pytest.mark.parametrize("kind", ["png", "webp", "tiff"])
+    def test_other_formats_get_it_in_one_piece(self, kind: str):
+        digest = hashlib.md5(self.LONG, usedforsecurity=False).hexdigest().upper().encode()
+        written = again(odd.jpeg(*odd.extended_xmp(self.LONG, digest)), kind)
+        xmp = image_io.decode(written, "again").metadata[image_io.picture.XMP]
+        assert b'p:note="kept"' in xmp
+        assert b"x" * 120_000 in xmp
+        assert b"HasExtendedXMP" not in xmp
+
+    def test_a_long_block_of_a_png_file_is_split_for_jpeg(self):
+        source = odd.png(odd.chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + self.LONG))
+        picture = image_io.decode(source, "a file")
+        assert self.assembled(image_io.encode(picture, "jpeg")) == self.LONG
+        assert image_io.losses(picture, ".jpg") == []
+        back = image_io.decode(image_io.encode(picture, "jpeg"), "again")
+        assert b"x" * 120_000 in image_io.decode(image_io.encode(back, "png"), "back").metadata[image_io.picture.XMP]
+
+    def test_parts_that_are_missing_are_said(self):
+        digest = hashlib.md5(self.LONG, usedforsecurity=False).hexdigest().upper().encode()
+        main, first, _ = odd.extended_xmp(self.LONG, digest, 60_500)[:3]
+        (note,) = image_io.decode(odd.jpeg(main, first), "a file").notes
+        assert note == "left out: extended XMP with parts missing, 60,500 bytes"
+
+    @pytest.mark.parametrize("junk", [b"<a", b"<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>", b"\xfe\xff\0<", b"<a>" * 500])
+    def test_broken_blocks_stay_as_they_are(self, junk: bytes):
+        picture = image_io.decode(odd.jpeg(odd.segment(0xE1, odd.XMP_PREFIX + junk), behind=odd.mp4()), "a file")
+        assert picture.metadata[image_io.picture.XMP] == junk
+
+
+class TestSegmentsChunksAndTags:
+    def test_comments_and_unknown_segments_of_jpeg(self):
+        parts = [odd.segment(0xFE, b"a comment"), odd.segment(0xFE, b"another"), odd.segment(0xE6, b"GoPro\0data")]
+        written = odd.segments_of(again(odd.jpeg(*parts)))
+        assert [c for m, c in written if m in (0xFE, 0xE6)] == [b"a comment", b"another", b"GoPro\0data"]
+        picture = image_io.decode(odd.jpeg(*parts), "a file")
+        assert picture.notes == ()
+        assert image_io.losses(picture, ".png") == [
+            "left out: JPEG comment, 16 bytes",
+            "left out: JPEG segment APP6, 10 bytes",
+        ]
+
+    def test_photoshop_resources_of_jpeg_and_iptc_in_tiff(self):
+        records = b"\x1c\x02\x05\0\x05title"
+        resources = b"8BIM" + struct.pack(">HxxI", 0x0404, len(records)) + records
+        resources += b"8BIM" + struct.pack(">HxxI", 0x03ED, 16) + bytes(16)
+        source = odd.jpeg(odd.segment(0xED, b"Photoshop 3.0\0" + resources))
+        assert (0xED, b"Photoshop 3.0\0" + resources) in odd.segments_of(again(source))
+        in_tiff = again(source, "tiff")
+        with Image.open(io.BytesIO(in_tiff)) as done:
+            assert bytes(done.tag_v2[33723]) == records
+            assert bytes(done.tag_v2[34377]) == resources
+        assert (0xED, b"Photoshop 3.0\0" + resources) in odd.segments_of(again(in_tiff, "jpeg"))
+        assert image_io.losses(image_io.decode(source, "a file"), ".png") == [
+            f"left out: IPTC and Photoshop resources, {len(resources)} bytes"
+        ]
+
+    def test_thumbnails_credentials_and_second_blocks_are_said(self):
+        exif = odd.segment(0xE1, b"Exif\0\0" + odd.exif_block({271: "A"}))
+        parts = [odd.segment(0xE0, b"JFXX\0\x10" + bytes(30)), odd.segment(0xEB, b"JP\0\1" + bytes(20)), exif, exif]
+        notes = image_io.decode(odd.jpeg(*parts), "a file").notes
+        assert [note.split(",")[0] for note in notes] == [
+            "left out: thumbnail",
+            "left out: content credentials",
+            "left out: second EXIF block",
+        ]
+
+    def test_chunks_of_png(self):
+        kept = [
+            (b"tEXt", b"Title\0a story"),
+            (b"tIME", bytes(7)),
+            (b"oFFs", bytes(9)),
+            (b"bKGD", bytes(6)),
+            (b"vpAg", bytes(9)),
+            (b"abCd", b"nobody knows"),
+        ]
+        lost = [(b"sBIT", bytes(3)), (b"hIST", bytes(6)), (b"xyZW", b"unsafe")]
+        source = odd.png(*(odd.chunk(*pair) for pair in kept + lost))
+        written = odd.chunks_of(again(source))
+        assert [pair for pair in written if pair in kept] == kept
+        assert not set(written) & set(lost)
+        notes = image_io.decode(source, "a file").notes
+        assert "left out: chunk xyZW, 6 bytes" in notes
+        assert "left out: number of significant bits, 3 bytes" in notes
+
+    def test_a_damaged_text_of_png_is_said(self):
+        torn = odd.chunk(b"tEXt", b"Title\0a story")[:-1] + b"?"
+        assert image_io.decode(odd.png(torn), "a file").notes == ("left out: damaged chunk tEXt, 13 bytes",)
+
+    def test_chunks_of_webp(self):
+        source = odd.webp((b"EXIF", odd.exif_block({271: "A"})), (b"XMP ", b"<x/>"), (b"note", b"odd size!"))
+        written = again(source)
+        for part in (
+            odd.riff(b"note", b"odd size!"),
+            odd.riff(b"XMP ", b"<x/>"),
+            odd.riff(b"EXIF", odd.exif_block({271: "A"})),
+        ):
+            assert part in written
+        assert struct.unpack_from("<I", written, 4)[0] == len(written) - 8
+        with Image.open(io.BytesIO(written)) as done:
+            done.load()
+            assert done.getexif()[271] == "A"
+
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize("big", [False, True])
+    def test_geotiff_and_other_tags_come_back(self, order: str, big: bool):
+        scale, keys, text = [0.5, 0.5, 0.0], [1, 1, 0, 1, 1024, 0, 1, 1], b"a place\0"
+        tags = {
+            "t33550": (12, scale),
+            "t34735": (3, keys),
+            "t34737": (2, text),
+            "t285": (2, b"p. 7\0"),
+            "t50000": (3, [7]),
+        }
+        source = odd.tiff([odd.page(odd.drawn(), order, **tags)], order=order, big=big)
+        with Image.open(io.BytesIO(again(source))) as done:
+            assert done.tag_v2[33550] == tuple(scale)
+            assert done.tag_v2[34735] == tuple(keys)
+            assert done.tag_v2[34737] == "a place"
+            assert done.tag_v2[285] == "p. 7"
+            assert done.tag_v2[50000] == 7
+        picture = image_io.decode(source, "a file")
+        assert picture.notes == ()
+        assert image_io.losses(picture, ".png")[0] == "left out: GeoTIFF tags, 48 bytes"
+
+    def test_what_avif_files_bring_along(self):
+        xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+        picture = image_io.decode(odd.avif(exif=b"Exif\0\0" + odd.exif_block({271: "A"}), xmp=xmp), "a file")
+        assert picture.notes == ()
+        assert picture.metadata[image_io.picture.XMP] == xmp
+        with Image.open(io.BytesIO(image_io.encode(picture, "png"))) as done:
+            assert done.getexif()[271] == "A"
+
+
+class TestResolution:
+    @pytest.mark.parametrize(
+        "source", [odd.jpeg(), odd.png(), odd.webp(), odd.tiff([odd.page(odd.drawn())])], ids="jpwt"
+    )
+    @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "tiff"])
+    def test_none_is_invented(self, source: bytes, kind: str):
+        assert image_io.decode(source, "a file").pixels_per_mm is None
+        with Image.open(io.BytesIO(again(source, kind))) as done:
+            assert done.info.get("jfif_unit", 0) == 0
+            assert "dpi" not in done.info or kind == "tiff"  # Pillow fills in one where TIFF files have none
+            assert not {282, 283} & set(getattr(done, "tag_v2", {}))
+            assert 282 not in done.getexif()
+
+    @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "tiff"])
+    def test_one_that_is_stated_stays(self, kind: str):
+        source = odd.png(odd.chunk(b"pHYs", struct.pack(">IIB", 11811, 5906, 1)))
+        picture = image_io.decode(again(source, kind), "again")
+        assert picture.pixels_per_mm == pytest.approx((11.811, 5.906), abs=0.02)
