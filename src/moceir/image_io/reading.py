@@ -171,6 +171,8 @@ def _finished(picture: Picture, inventory: Inventory, name: str) -> Picture:
         raise ImageError(f"{name} {decision.refusal}")
     if decision.profile:
         metadata[ICC] = decision.profile
+    elif ICC not in metadata and not picture.grey and exif.states_adobe_rgb(metadata.get(EXIF, b"")):
+        metadata[ICC] = SRGB_PROFILE  # EXIF stays, and must not have a say once what outranks it is gone
     if ICC in metadata:
         metadata.pop(PNG_COLOUR, None)  # the profile says it all
     notes += decision.notes

@@ -102,7 +102,9 @@ def profile_of(statements: Statements, *, grey: bool) -> bytes | None:
 
 
 def exact_profile(statements: Statements, *, grey: bool) -> bytes | None:
-    """The profile of gamma, primaries and curve to the letter; None if there is no such space."""
+    """The profile of gamma, primaries and curve to the letter; None if there is no such space, or it is sRGB."""
+    if statements.srgb:
+        return None
     curve = _SRGB_CURVE
     if statements.curve:
         curve = icc.table_curve(statements.curve)
