@@ -76,6 +76,8 @@ class Layout:
         Raises:
             struct.error: If the data end before.
         """
+        if at > len(data):
+            raise struct.error("the data end before")
         return struct.unpack_from(self.order + letters.replace("O", "Q" if self.big else "I"), data, at)
 
     def pack(self, letters: str, *values: int) -> bytes:
