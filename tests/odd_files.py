@@ -226,3 +226,29 @@ def exif_block(main: dict[int, Any] | None = None, inner: dict[int, Any] | None 
     if index:
         block.get_ifd(34665)[40965] = {1: index}
     return block.tobytes()[6:]
+
+
+def box(name: bytes, content: bytes, *, version: int | None = None) -> bytes:
+    full = b"" if version is None else struct.pack(">I", version << 24)
+    return struct.pack(">I4s", 8 + len(full) + len(content), name) + full + content
+
+
+def heif_items(
+    kinds: dict[int, bytes],
+    references: Sequence[tuple[bytes, int, int]] = (),
+    properties: Sequence[tuple[int, bytes]] = (),
+    *,
+    brand: bytes = b"avif",
+) -> bytes:
+    """The boxes of an AVIF or HEIC file without pixels: items of 100 bytes by number, the first is the picture."""
+    infos = b"".join(box(b"infe", struct.pack(">HH4sx", item, 0, kind), version=2) for item, kind in kinds.items())
+    listed = box(b"iinf", struct.pack(">H", len(kinds)) + infos, version=0)
+    linked = b"".join(box(name, struct.pack(">HHH", source, 1, target)) for name, source, target in references)
+    owned = b"".join(struct.pack(">HBB", item, 1, 1 + at) for at, (item, _) in enumerate(properties))
+    shared = box(b"ipco", b"".join(content for _, content in properties))
+    owned = box(b"ipma", struct.pack(">I", len(properties)) + owned, version=0)
+    places = b"".join(struct.pack(">HHHII", item, 0, 1, 0, 100) for item in kinds)
+    meta = box(b"pitm", struct.pack(">H", min(kinds)), version=0) + listed
+    meta += box(b"iref", linked, version=0) + box(b"iprp", shared + owned)
+    meta += box(b"iloc", struct.pack(">BBH", 0x44, 0, len(kinds)) + places, version=0)
+    return box(b"ftyp", brand + bytes(4) + b"mif1") + box(b"meta", meta, version=0) + box(b"mdat", bytes(100))

@@ -14,6 +14,9 @@ from moceir.errors import ImageError, require_extra
 from moceir.image_io.formats import Limits
 from moceir.image_io.picture import EXIF, ICC, XMP, Picture
 
+_HEIF_ERRORS = (OSError, ValueError, RuntimeError, SyntaxError, LookupError, EOFError, MemoryError)
+"""libheif's errors reach Python as one or another of these."""
+
 
 def decode_bmp(data: bytes, name: str, limits: Limits) -> Picture:
     """Decode a BMP file; the libvips that comes as a wheel cannot.
@@ -54,7 +57,7 @@ def decode_heic(data: bytes, name: str, limits: Limits) -> Picture:
         limits.check_pixels(name, *image.size)
         pixels = np.asarray(image)
         info: dict[str, Any] = dict(image.info)
-    except (OSError, ValueError, RuntimeError, SyntaxError) as error:
+    except _HEIF_ERRORS as error:
         reason = " ".join(str(error).split())
         raise ImageError(f"{name} cannot be read: {reason}; expected a whole HEIC file") from error
     pixels = pixels.reshape(*pixels.shape[:2], -1)
