@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import struct
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import odd_files as odd
 import pytest
 from PIL import Image
+from support import run
 
 from moceir import image_io
 from moceir.errors import ImageError
@@ -348,6 +350,10 @@ class TestLongXmp:
         back = image_io.decode(image_io.encode(picture, "jpeg"), "again")
         assert b"x" * 120_000 in image_io.decode(image_io.encode(back, "png"), "back").metadata[image_io.picture.XMP]
 
+    @pytest.mark.parametrize("source", [odd.webp((b"XMP ", LONG)), odd.tiff([odd.page(odd.drawn(), t700=(1, LONG))])])
+    def test_so_is_that_of_webp_and_tiff(self, source: bytes):
+        assert self.assembled(again(source, "jpeg")) == self.LONG
+
     def test_parts_that_are_missing_are_said(self):
         digest = hashlib.md5(self.LONG, usedforsecurity=False).hexdigest().upper().encode()
         main, first, _ = odd.extended_xmp(self.LONG, digest, 60_500)[:3]
@@ -464,7 +470,38 @@ class TestSegmentsChunksAndTags:
             assert done.getexif()[271] == "A"
 
 
+def test_the_line_and_the_report_say_what_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(odd.jpeg(behind=odd.mp4()))
+    report = tmp_path / "report.jsonl"
+    result = run("restore", tmp_path / "a.jpg", "-o", tmp_path / "b.jpg", "--report", report, "--device", "cpu")
+    note = "left out: video of a motion photo, 4,000 bytes"
+    assert result.stdout.rstrip().endswith(f"{note})")
+    assert json.loads(report.read_text())["notes"] == [note]
+
+
+def test_many_channels_count_as_pixels() -> None:
+    data = odd.tiff([odd.page(odd.drawn(bands=40))])
+    assert image_io.decode(data, "a file", image_io.Limits(max_pixels=32 * 24 * 10)).extra.shape == (24, 32, 37)
+    with pytest.raises(ImageError, match="above the limit"):
+        image_io.decode(data, "a file", image_io.Limits(max_pixels=32 * 24 * 9))
+
+
 class TestResolution:
+    @pytest.mark.parametrize(
+        "source",
+        [
+            odd.png(odd.chunk(b"pHYs", struct.pack(">IIB", 2, 1, 0))),
+            odd.jpeg()[:13] + struct.pack(">BHH", 0, 2, 1) + odd.jpeg()[18:],
+            odd.tiff([odd.page(odd.drawn(), t282=(5, [2, 1]), t283=(5, [1, 1]), t296=(3, [1]))]),
+        ],
+        ids="pjt",
+    )
+    def test_the_shape_of_pixels_is_no_resolution_and_is_not_lost(self, source: bytes):
+        picture = image_io.decode(source, "a file")
+        assert picture.pixels_per_mm is None
+        said = [*picture.notes, *image_io.losses(picture, ".webp")]
+        assert any("shape of the pixels" in note or "PNG chunk pHYs" in note for note in said)
+
     @pytest.mark.parametrize(
         "source", [odd.jpeg(), odd.png(), odd.webp(), odd.tiff([odd.page(odd.drawn())])], ids="jpwt"
     )

@@ -113,7 +113,7 @@ def _into_jpeg(data: bytes, metadata: dict[str, bytes], pixels_per_mm: tuple[flo
 
 def _into_png(data: bytes, metadata: dict[str, bytes], *, resolution: bool) -> bytes:
     own = metadata.get(PNG_CHUNKS, b"")
-    if b"pHYs" in [name.encode() for name, _ in png.names(own)]:
+    if any(chunk.name == "pHYs" for chunk in png.parts(own)):
         resolution = False  # the file's own says it exactly
     added = metadata.get(PNG_COLOUR, b"") if ICC not in metadata else b""
     added += png.packed(b"eXIf", metadata[EXIF]) if EXIF in metadata else b""
@@ -156,6 +156,6 @@ def _described(key: str, block: bytes) -> list[tuple[str, int]]:
     if key == JPEG_SEGMENTS:
         return [("JPEG comment" if name == "COM" else f"JPEG segment {name}", n) for name, n in jpeg.names(block)]
     if key == PNG_CHUNKS:
-        parts = [(name, size) for name, size in png.names(block) if name != "pHYs"]
-        return [("PNG texts" if name.endswith("Xt") else f"PNG chunk {name}", size) for name, size in parts]
+        parts = [part for part in png.parts(block) if part.name != "pHYs" or not png.states_resolution(part.content)]
+        return [("PNG texts" if p.name.endswith("Xt") else f"PNG chunk {p.name}", p.length) for p in parts]
     return [(f"WebP chunk {name}", len(content)) for name, content in webp.chunks(block, 0)]

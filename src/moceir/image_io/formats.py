@@ -71,13 +71,13 @@ class Limits:
             msg = f"limits of {self.max_pixels} pixels and {self.max_bytes} bytes let nothing through; give more than 0"
             raise ConfigError(msg)
 
-    def check_pixels(self, name: str, width: int, height: int) -> None:
-        """Refuse a picture that is too large.
+    def check_pixels(self, name: str, width: int, height: int, channels: int = 4) -> None:
+        """Refuse a picture that is too large; more than four channels count as so many more pixels.
 
         Raises:
             ImageError: If it is.
         """
-        if width * height > self.max_pixels:
+        if width * height * max(channels, 4) > 4 * self.max_pixels:
             msg = (
                 f"{name} claims {width}x{height} pixels, above the limit of {self.max_pixels / 1e6:g} megapixels; if "
                 "you trust the file and have the memory, raise it with --max-megapixels"

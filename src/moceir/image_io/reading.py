@@ -68,7 +68,7 @@ def decode(data: bytes, name: str, limits: Limits = _ANY_LIMITS) -> Picture:
     try:
         image = _open(data, inventory.page if inventory else 0)
         _check_kind(name, image)
-        limits.check_pixels(name, image.width, image.height)
+        limits.check_pixels(name, image.width, image.height, image.bands)
         return _finished(_decode(image, inventory or Inventory("")), inventory or Inventory(""), name)
     except (pyvips.Error, UnicodeDecodeError) as error:  # messages of libvips may quote bytes that are no text
         msg = f"{name} cannot be read: {reason(error)}; expected a whole {WANTED} file"

@@ -211,12 +211,12 @@ def _assembled(parts: list[bytes], main: bytes) -> bytes:
         if len(part) >= 40 and part[:32] in main:
             total, offset = struct.unpack_from(">II", part, 32)
             portions[offset] = part[40:]
-    whole = b""
+    end = 0
     for offset in sorted(portions):
-        if offset != len(whole):
+        if offset != end:
             return b""
-        whole += portions[offset]
-    return whole if len(whole) == total else b""
+        end += len(portions[offset])
+    return b"".join(portions[offset] for offset in sorted(portions)) if end == total else b""
 
 
 def _name(marker: int, content: bytes) -> str:

@@ -111,7 +111,7 @@ class _Listing:
     def inventory(self) -> Inventory:
         found = {EXIF: self._exif, PNG_CHUNKS: b"".join(self._kept), PNG_COLOUR: b"".join(self._colour)}
         metadata = {name: block for name, block in found.items() if block}
-        resolution = any(block.name == "pHYs" for block in self.blocks)
+        resolution = any(block.name == "pHYs" and states_resolution(block.content) for block in self.blocks)
         return Inventory("png", tuple(self.blocks), self._refusal, 0, metadata, self._statements, resolution)
 
     def _state(self, chunk: Chunk, rule: Rule) -> Rule:
@@ -142,20 +142,25 @@ def rewritten(data: bytes, added: bytes, *, resolution: bool) -> bytes:
     return SIGNATURE + kept[0] + added + b"".join(kept[1:])
 
 
+def states_resolution(content: bytes) -> bool:
+    """Whether a chunk pHYs gives pixels per metre, not only the shape of pixels (11.3.5.3)."""
+    return len(content) == 9 and content[8] == 1
+
+
 def packed(name: bytes, content: bytes) -> bytes:
     """One whole chunk."""
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def names(collected: bytes) -> list[tuple[str, int]]:
-    """Names and sizes of whole chunks that stand one after the other."""
-    return [(chunk.name, len(chunk.content)) for chunk in chunks(SIGNATURE + collected)]
+def parts(collected: bytes) -> list[Chunk]:
+    """Whole chunks that stand one after the other."""
+    return list(chunks(SIGNATURE + collected))
 
 
 def stated_by(collected: bytes) -> Statements:
     """What whole colour chunks that stand one after the other say."""
     statements = Statements()
-    for chunk in chunks(SIGNATURE + collected):
+    for chunk in parts(collected):
         statements = _stated(statements, chunk) or statements
     return statements
 
