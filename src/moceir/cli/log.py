@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from moceir.cli.jobs import echo
-
 
 class _Lines(logging.Handler):
     """Prints each line once: several parts of a command may search the same folder."""
@@ -17,6 +15,8 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = record.getMessage()
         if line not in self._shown:
+            from moceir.cli.jobs import echo  # noqa: PLC0415 - keeps --help fast
+
             self._shown.add(line)
             echo(line, err=True)
 
