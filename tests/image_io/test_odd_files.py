@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -424,6 +425,22 @@ class TestSegmentsChunksAndTags:
     def test_a_damaged_text_of_png_is_said(self):
         torn = odd.chunk(b"tEXt", b"Title\0a story")[:-1] + b"?"
         assert image_io.decode(odd.png(torn), "a file").notes == ("left out: damaged chunk tEXt, 13 bytes",)
+
+    def test_second_blocks_of_png_are_said(self):
+        exif = odd.chunk(b"eXIf", odd.exif_block({271: "A"}))
+        xmp = odd.chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>")
+        notes = image_io.decode(odd.png(exif, exif, xmp, xmp), "a file").notes
+        assert [note.split(",")[0] for note in notes] == ["left out: second EXIF block", "left out: second XMP block"]
+
+    def test_compressed_xmp_of_png(self):
+        xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+        data = odd.png(odd.chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(xmp)))
+        assert image_io.decode(data, "a file").metadata[image_io.picture.XMP] == xmp
+
+    @pytest.mark.parametrize("tag", [301, 318, 319])
+    def test_unusable_statements_of_tiff_are_said(self, tag: int):
+        notes = image_io.decode(odd.tiff([odd.page(odd.drawn(), **{f"t{tag}": (3, [1, 2])})]), "a file").notes
+        assert notes == (f"left out: unusable tag {tag}, 4 bytes",)
 
     def test_chunks_of_webp(self):
         source = odd.webp((b"EXIF", odd.exif_block({271: "A"})), (b"XMP ", b"<x/>"), (b"note", b"odd size!"))

@@ -87,6 +87,7 @@ class _Listing:
         self._refusal = ""
         self._statements = Statements()
         self._exif = b""
+        self._has_xmp = False
         self._kept: list[bytes] = []
         self._colour: list[bytes] = []
 
@@ -104,7 +105,7 @@ class _Listing:
         elif chunk.name in (*_COLOUR, "cICP"):
             rule = self._state(chunk, rule)
         if rule is policy.KEPT:
-            self._keep(chunk)
+            rule = self._kept_or_second(chunk)
         content = chunk.content if rule is policy.KEPT else b""
         self.blocks.append(Block(_printable(chunk.name), chunk.length, rule, content))
 
@@ -123,11 +124,19 @@ class _Listing:
             self._colour.append(chunk.whole)
         return rule
 
-    def _keep(self, chunk: Chunk) -> None:
+    def _kept_or_second(self, chunk: Chunk) -> Rule:
+        """Keep a chunk, unless it is the second of a kind that counts once."""
         if chunk.name == "eXIf":
-            self._exif = self._exif or chunk.content
-        elif not (chunk.name == "iTXt" and chunk.content.startswith(_XMP)):
+            if self._exif:
+                return policy.SECOND_EXIF
+            self._exif = chunk.content
+        elif chunk.name == "iTXt" and chunk.content.startswith(_XMP):
+            if self._has_xmp:
+                return policy.SECOND_XMP
+            self._has_xmp = True
+        else:
             self._kept.append(chunk.whole)
+        return policy.KEPT
 
 
 def rewritten(data: bytes, added: bytes, *, resolution: bool) -> bytes:

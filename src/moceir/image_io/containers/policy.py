@@ -18,6 +18,8 @@ def named(words: str) -> Rule:
 
 CREDENTIALS = named("content credentials, which hold for the unchanged file only")
 GAIN_MAP = named("HDR gain map")
+SECOND_EXIF = named("second EXIF block")
+SECOND_XMP = named("second XMP block")
 TRAILING = named("data after the end of the picture")
 VIDEO = named("video of a motion photo")
 ANOTHER_PICTURE = named("another picture in the same file")
@@ -49,8 +51,8 @@ JPEG: dict[str, Rule] = {
     **dict.fromkeys(("COM", "APP1 Exif", "APP1 XMP", "APP1 extended XMP", "APP2 ICC", "APP13 Photoshop"), KEPT),
     "APP0 JFIF thumbnail": THUMBNAIL,
     "APP0 JFXX": THUMBNAIL,
-    "second Exif": named("second EXIF block"),
-    "second XMP": named("second XMP block"),
+    "second Exif": SECOND_EXIF,
+    "second XMP": SECOND_XMP,
     "broken extended XMP": named("extended XMP with parts missing"),
     "broken ICC": named("unusable ICC profile"),
     "APP2 MPF": named("index of several pictures"),
@@ -65,15 +67,18 @@ JPEG: dict[str, Rule] = {
 }
 
 _TIFF_STRUCTURE = (
-    *range(254, 269), *range(273, 285), 288, 289, 290, 291, 292, 293, 296, 297, 301, 317, 318, 319, 320, 322, 323, 324,
-    325, 326, 327, 328, 332, 338, 339, 340, 341, 342, *range(347, 348), *range(512, 522), 529, 530, 531, 532, 559,
-)  # fmt: skip
+    *(254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 282, 283, 284, 288, 289, 292, 293, 296, 301),
+    *(317, 318, 319, 320, 322, 323, 324, 325, 326, 327, 328, 332, 334, 338, 339, 347, *range(512, 522)),
+    *(529, 530, 531, 532, 559, 50838),
+)
 TIFF: dict[int, Rule] = {
     **dict.fromkeys(_TIFF_STRUCTURE, FOLLOWED),
+    **dict.fromkeys((263, 264, 265), named("dithering of the pixels")),
+    **dict.fromkeys((280, 281, 340, 341, 342), named("range of the samples")),
+    **dict.fromkeys((290, 291), named("response curve of grey")),
     321: named("halftone hints"),
     330: named("smaller versions in sub-directories"),
     333: named("names of inks"),
-    334: FOLLOWED,
     336: named("range of dots"),
     337: named("target of a print"),
     344: named("bounds of a drawing"),
@@ -81,7 +86,6 @@ TIFF: dict[int, Rule] = {
     34377: KEPT,
     37724: named("layers of an editor"),
     50255: named("annotations of an editor"),
-    50838: FOLLOWED,
     50839: named("metadata of ImageJ"),
     52897: CREDENTIALS,
     52545: CREDENTIALS,
@@ -110,7 +114,7 @@ AVIF: dict[str, Rule] = {
     "mdcv": named("mastering display of HDR"),
     "jumb": CREDENTIALS,
     "pasp": named("shape of the pixels"),
-    "second XMP": named("second XMP block"),
+    "second XMP": SECOND_XMP,
 }
 
 

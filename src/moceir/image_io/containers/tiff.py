@@ -111,14 +111,17 @@ def _of_page(
     data: bytes, layout: Layout, pages: list[_Directory], page: _Directory, inside: list[_Directory]
 ) -> Inventory:
     entries = {entry.tag: entry for entry in read(data, layout, page.start)}
+    statements = _statements(page, entries)
+    unusable = {301} if statements.curve is None else set[int]()
+    unusable |= {318, 319} if statements.chromaticities is None else set()
     blocks: list[Block] = []
     for tag, _ in places(data, layout, page.start):
         entry = entries.get(tag)
         rule = policy.of_tiff(tag)
         if tag == 330:
             continue
-        if entry is None and rule is policy.KEPT:
-            rule = policy.named(f"unreadable tag {tag}")
+        if (entry is None and rule is policy.KEPT) or tag in unusable:
+            rule = policy.named(f"unusable tag {tag}")
         value = entry.value if entry and isinstance(entry.value, bytes) else b""
         blocks.append(Block(f"tag {tag}", entry.size if entry else 0, rule, value))
     for other in pages:
@@ -144,7 +147,7 @@ def _of_page(
         _refusal(page),
         pages.index(page),
         metadata,
-        _statements(page, entries),
+        statements,
         resolution=across is not None and unit != 1,
         samples=_samples(page),
     )
