@@ -15,7 +15,7 @@ import struct
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -245,8 +245,14 @@ def fate(restorer: Restorer, piece: Piece, folder: Path) -> tuple[str, str]:
     return "followed" if piece.follows(image_io.read(source), image_io.read(target)) else "lost", ""
 
 
-def table() -> str:
-    """The table, in Markdown.
+GROUPS = {"JPEG": jpeg_pieces, "PNG": png_pieces, "TIFF": tiff_pieces, "WEBP": webp_pieces, "AVIF": avif_pieces}
+
+
+def table(groups: Iterable[str] = GROUPS) -> str:
+    """Write the table in Markdown.
+
+    Args:
+        groups: Names of formats to put in.
 
     Raises:
         SystemExit: If a block is lost.
@@ -255,8 +261,8 @@ def table() -> str:
     rows = ["| file | block | | the file's line |", "| --- | --- | --- | --- |"]
     lost: list[str] = []
     with tempfile.TemporaryDirectory() as name:
-        for pieces in (jpeg_pieces, png_pieces, tiff_pieces, webp_pieces, avif_pieces):
-            for piece in pieces():
+        for group in groups:
+            for piece in GROUPS[group]():
                 became, line = fate(restorer, piece, Path(name))
                 lost += [f"{piece.format} {piece.name}"] * (became == "lost")
                 quoted = f"`{line}`" if line else ""

@@ -21,4 +21,4 @@ def test_a_lost_block_is_found(monkeypatch: pytest.MonkeyPatch, table: str, name
     """Where the policy says that a block is followed, and nothing follows it."""
     monkeypatch.setitem(getattr(policy, table), name, policy.FOLLOWED)
     with pytest.raises(SystemExit, match="lost: "):
-        files_table.table()
+        files_table.table([table])
