@@ -245,6 +245,18 @@ class TestOtherFormats:
             assert done.getexif().get(274, 1) == 1
         assert picture.metadata[image_io.picture.XMP] == xmp
 
+    def test_a_heic_file_of_10_bits(self, tmp_path: Path):
+        heif = pytest.importorskip("pillow_heif")
+        white = np.full((32, 32, 3), 65535, np.uint16).tobytes()
+        heif.from_bytes(mode="RGB;16", size=(32, 32), data=white).save(tmp_path / "a.heic", quality=95)
+        assert image_io.read(tmp_path / "a.heic").rgb.min() == 65535
+
+    @pytest.mark.parametrize("bits", [10, 12])
+    def test_white_of_avif_is_white(self, bits: int):
+        white = odd.image(np.full((32, 32, 3), 65535, np.uint16))
+        data = white.heifsave_buffer(compression="av1", bitdepth=bits, Q=95)
+        assert image_io.decode(data, "a file").rgb.max() == 65535
+
     def test_a_torn_heic_file(self, tmp_path: Path):
         heif = pytest.importorskip("pillow_heif")
         heif.from_pillow(Image.fromarray(odd.drawn())).save(tmp_path / "a.heic")

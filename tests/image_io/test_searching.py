@@ -26,7 +26,7 @@ JUNK = (
     "__MACOSX/._a.png",
     "deep/Catalogue Previews.lrdata/p.jpg",
     "b.gif",
-    "c.HEIF",
+    "c.JXL",
     "d.bmp",
     "e.nef",
     "notes.txt",
@@ -50,7 +50,7 @@ def test_pictures_are_found_and_one_line_counts_the_others(folder: Path, caplog:
     assert found == ["a.png", "deep/b.png"]
     (line,) = caplog.messages
     assert line.startswith(f"skipped 12 files in {folder}: ")
-    counts = "1 AppleDouble, 1 BMP, 1 GIF, 1 HEIF, 1 NEF, 1 hidden, 5 in folders of thumbnails or copies, 1 other"
+    counts = "1 AppleDouble, 1 BMP, 1 GIF, 1 JXL, 1 NEF, 1 hidden, 5 in folders of thumbnails or copies, 1 other"
     assert line.endswith(counts)
 
 

@@ -29,7 +29,7 @@ OTHER_SUFFIXES = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".kdc", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf"),
     *(".raw", ".rw2", ".sr2", ".srw", ".x3f"),
 )
-"""Of pictures and films that are not read or not written."""
+"""Suffixes of pictures and films that are not read, or not written."""
 
 LOADERS = {"jpegload": "jpeg", "pngload": "png", "webpload": "webp", "tiffload": "tiff", "heifload": "avif"}
 """Beginnings of libvips' names for its loaders."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from moceir.errors import ImageError, require_extra
 from moceir.image_io.formats import Limits
-from moceir.image_io.picture import EXIF, ICC, XMP, Picture
+from moceir.image_io.picture import EXIF, ICC, XMP, Picture, full_range
 
 _HEIF_ERRORS = (OSError, ValueError, RuntimeError, SyntaxError, LookupError, EOFError, MemoryError)
 """libheif's errors reach Python as one or another of these."""
@@ -60,7 +60,7 @@ def decode_heic(data: bytes, name: str, limits: Limits) -> Picture:
     except _HEIF_ERRORS as error:
         reason = " ".join(str(error).split())
         raise ImageError(f"{name} cannot be read: {reason}; expected a whole HEIC file") from error
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    pixels = full_range(pixels.reshape(*pixels.shape[:2], -1), int(info.get("bit_depth", 8)))
     colours = 1 if pixels.shape[2] < 3 else 3
     found = {EXIF: info.get("exif"), XMP: info.get("xmp"), ICC: info.get("icc_profile")}
     metadata = {key: bytes(block) for key, block in found.items() if block}

@@ -47,6 +47,13 @@ class Picture:
     samples: tuple[int, ...] = ()
 
 
+def full_range(pixels: Pixels, bits: int) -> Pixels:
+    """Fill the low bits of 16-bit pixels that hold 10 or 12 bits at their upper end: white becomes 65535."""
+    if pixels.dtype != np.uint16 or not 8 <= bits < 16:
+        return pixels
+    return np.bitwise_or(pixels, np.right_shift(pixels, bits), dtype=np.uint16)
+
+
 def turn_upright(stored: Pixels, orientation: int) -> Pixels:
     """Turn and mirror ``(H, W, C)`` pixels as EXIF 2.32 says for tag 274; a view of the same memory."""
     turned = stored.transpose(1, 0, 2) if orientation > 4 else stored

@@ -15,7 +15,7 @@ from moceir.image_io.colour import SRGB_PROFILE, fits
 from moceir.image_io.containers import Inventory, TornError, foreign, survey
 from moceir.image_io.formats import LOADERS, WANTED, Limits
 from moceir.image_io.other_decoders import decode_bmp, decode_heic
-from moceir.image_io.picture import EXIF, ICC, PNG_COLOUR, XMP, Picture, Pixels, turn_upright
+from moceir.image_io.picture import EXIF, ICC, PNG_COLOUR, XMP, Picture, Pixels, full_range, turn_upright
 
 _COLOURS = {"srgb": 3, "rgb": 3, "rgb16": 3, "b-w": 1, "grey16": 1, "cmyk": 4}
 _ANY_LIMITS = Limits()
@@ -124,7 +124,10 @@ def _decode(image: Any, inventory: Inventory) -> Picture:
         image = _cmyk_to_srgb(image, deep)
         colours, metadata[ICC] = 3, SRGB_PROFILE
         notes.append("CMYK became sRGB")
-    pixels = turn_upright(_fetch(image, deep), orientation)
+    pixels = _fetch(image, deep)
+    if inventory.format == "avif" and image.get_typeof("bits-per-sample"):
+        pixels = full_range(pixels, image.get("bits-per-sample"))
+    pixels = turn_upright(pixels, orientation)
     samples = inventory.samples if len(inventory.samples) == pixels.shape[2] - colours else (2,)
     places = range(colours, pixels.shape[2])
     alpha = next((at for at, kind in zip(places, samples, strict=False) if kind in (1, 2)), None)

@@ -31,7 +31,7 @@ _HEAD = struct.pack("<2sHI", b"II", 42, 8)
 _REDUCED, _MASK = 1, 4
 _DNG, _RAW_PHOTOMETRIC = 50706, (32803, 34892)
 _RAW_COMPRESSION = (99, 262, 32767, 32769, 34713, 65000, 65535)
-"""Of Nikon, Kodak, Sony, Epson and Pentax."""
+"""Compressions that only the raw files of camera makers have (Nikon, Kodak, Sony, Epson, Pentax)."""
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
 _OTHER_SPACES = {4: "a mask", 8: "Lab", 9: "Lab", 10: "Lab", 51177: "a depth map", 52527: "a mask"}
 _LOG_LUV = (32844, 32845)
