@@ -257,7 +257,7 @@ def table(groups: Iterable[str] = GROUPS) -> str:
     Raises:
         SystemExit: If a block is lost.
     """
-    restorer = Restorer.from_pretrained("tiny", "cpu")
+    restorer = Restorer.from_pretrained("tiny", device="cpu")
     rows = ["| file | block | | the file's line |", "| --- | --- | --- | --- |"]
     lost: list[str] = []
     with tempfile.TemporaryDirectory() as name:
