@@ -279,7 +279,7 @@ class TestRefusal:
     @pytest.mark.parametrize("name", ["a.gif", "a.png"])
     def test_gif_whatever_its_name(self, tmp_path: Path, name: str):
         vips_image(smooth_pixels()).write_to_file(str(tmp_path / "a.gif"))
-        assert_refused((tmp_path / "a.gif").rename(tmp_path / name), "is a gif file; convert it")
+        assert_refused((tmp_path / "a.gif").rename(tmp_path / name), "is a GIF file; convert it")
 
     @pytest.mark.parametrize("name", ["a.ppm", "a.png"])
     def test_ppm_whatever_its_name(self, tmp_path: Path, name: str):
@@ -293,7 +293,7 @@ class TestRefusal:
         image = vips_image(np.concatenate([smooth_pixels(), smooth_pixels()[::-1]])).copy()
         image.set_type(pyvips.GValue.gint_type, "page-height", 64)
         image.write_to_file(str(path))
-        assert_refused(path, "2 pages or frames")
+        assert_refused(path, "2 (pages or )?frames")
 
     @pytest.mark.parametrize("sample", ["float", "uint", "short"])
     def test_other_sample_types(self, tmp_path: Path, sample: str):

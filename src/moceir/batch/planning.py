@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,7 @@ from pathlib import Path
 from moceir import image_io
 from moceir.errors import MoceirError, OutputError, named
 from moceir.files import cannot_write
-from moceir.image_io.formats import FORMATS, WRITABLE_SUFFIXES, writable_format
-
-OTHER_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".svg")
-"""Suffixes of pictures in formats that are not written."""
+from moceir.image_io.formats import FORMATS, OTHER_SUFFIXES, SUFFIXES, WRITABLE_SUFFIXES, writable_format
 
 
 @dataclass(frozen=True)
@@ -98,15 +96,22 @@ def plan(inputs: Iterable[Path], naming: Naming) -> tuple[list[Job], list[str]]:
 def _refuse_other_formats(naming: Naming, alone: bool) -> None:
     """Refuse an output such as ``a.gif``, which nobody means as the name of a folder.
 
+    For one file no suffix is taken for part of a folder's name; for a folder or several files only those of pictures
+    are refused.
+
     Raises:
-        OutputError: If one file is to become one of a format that is not written.
+        OutputError: If the output is to be of a format that is not written.
     """
     output = naming.output
-    if output is None or not (alone and naming.single_file) or output.exists():
+    if output is None or output.exists():
         return
-    if output.suffix.lower() in OTHER_SUFFIXES:
+    suffix = output.suffix.lower()
+    one_file = alone and naming.single_file and re.fullmatch(r"\.(?=.*[a-z])[a-z0-9]{1,6}", suffix)
+    if suffix not in WRITABLE_SUFFIXES and (one_file or suffix in (*SUFFIXES, *OTHER_SUFFIXES)):
         expected = ", ".join(WRITABLE_SUFFIXES)
-        raise OutputError(f"cannot write {output}: no {output.suffix} files are written; give one of {expected}")
+        raise OutputError(
+            f"cannot write {output}: no {suffix} files are written; give one of {expected}, or a folder without a dot"
+        )
 
 
 def _one_job(source: Path, target: Path, kind: str | None) -> list[Job]:
@@ -125,16 +130,12 @@ def _expanded(inputs: Iterable[Path], problems: list[str]) -> Iterable[tuple[Pat
             continue
         magic = next(i for i, part in enumerate(entry.parts) if glob.has_magic(part))
         fixed, pattern = Path(*entry.parts[:magic]), str(Path(*entry.parts[magic:]))
-        files = sorted(path for path in fixed.glob(pattern) if _is_picture(path.relative_to(fixed)) and path.is_file())
-        if not files:
+        found = image_io.sift((path for path in fixed.glob(pattern) if not path.is_dir()), fixed)
+        found.report(entry)
+        if not found.pictures:
             problems.append(f"{entry}: the pattern matches no picture; put it in quotes and mind its folder")
-        for match in files:
+        for match in found.pictures:
             yield match, fixed
-
-
-def _is_picture(place: Path) -> bool:
-    """Return whether a file counts as a picture: by its suffix, and if neither it nor its folder is hidden."""
-    return place.suffix.lower() in image_io.SUFFIXES and not any(part.startswith(".") for part in place.parts)
 
 
 def _jobs(entries: list[tuple[Path, Path]], naming: Naming, problems: list[str]) -> list[Job]:

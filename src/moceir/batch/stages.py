@@ -41,7 +41,7 @@ class FileStages:
                 f"the reference {reference} is not a folder; give one with clean pictures named as the inputs"
             )
         references = image_io.find([reference]) if reference else []
-        self._references = {place.with_suffix(""): path for path, place in references}
+        self._references = {image_io.matching_name(place): path for path, place in references}
         self._heap = Heap()
 
     def read(self, job: Job) -> Opened:
@@ -56,6 +56,6 @@ class FileStages:
 
     def write(self, job: Job, worked: tuple[Opened, RestorationResult[Pixels]]) -> RestorationResult[None]:
         """Third stage: carry back, measure and write."""
-        path = self._references.get(job.place.with_suffix(""))
+        path = self._references.get(image_io.matching_name(job.place))
         clean = image_io.read(path, self._restorer.limits) if path else None
         return self._restorer.finish(*worked, job.target, clean=clean)

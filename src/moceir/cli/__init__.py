@@ -18,6 +18,7 @@ from moceir.cli.data import data_app
 from moceir.cli.degrade import degrade_command
 from moceir.cli.evaluate import evaluate_command
 from moceir.cli.inspect import inspect_command
+from moceir.cli.log import show_log
 from moceir.cli.restore import restore_command
 from moceir.cli.signatures import signatures_command
 from moceir.cli.train import train_command
@@ -55,6 +56,7 @@ def moceir(
     ] = False,
 ) -> None:
     """Give it any degraded photograph and it gives back a clean one, without being told what is wrong."""
+    show_log()
 
 
 def main() -> None:

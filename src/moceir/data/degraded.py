@@ -48,7 +48,7 @@ class Description(StrictModel):
 
 def name_of(place: str | PurePosixPath) -> str:
     """What pictures, depth maps and descriptions are matched by: the relative place without the suffix."""
-    return PurePosixPath(place).with_suffix("").as_posix()
+    return image_io.matching_name(PurePosixPath(place))
 
 
 def draw_description(spec: Spec, seed: int, file: str, *, depth_map: bool = False) -> Description:
@@ -104,8 +104,8 @@ def read_depth(folder: Path, name: str, size: tuple[int, int]) -> Tensor:
         ImageError: If it cannot be read.
     """
     place = folder / name
-    beside = sorted(place.parent.iterdir()) if place.parent.is_dir() else []
-    found = [p for p in beside if p.stem == place.name and p.suffix.lower() in image_io.SUFFIXES]
+    beside = image_io.sift(place.parent.iterdir(), place.parent).pictures if place.parent.is_dir() else []
+    found = [p for p in beside if image_io.matching_name(p.name) == image_io.matching_name(f"{place.name}.png")]
     if len(found) != 1:
         have = " and ".join(p.name for p in found) or ("none" if place.parent.is_dir() else "no such folder")
         expected = f"expected one depth map named {place.name} in {place.parent}"

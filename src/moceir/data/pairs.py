@@ -9,6 +9,7 @@ from typing import Literal
 
 from moceir.data.photographs import picture_files
 from moceir.errors import DataError
+from moceir.image_io import matching_name
 
 Rule = Literal["same name", "text before _", "rain-X to norain-X"]
 """How the name of a degraded picture leads to that of the clean one (without their suffixes)."""
@@ -36,11 +37,13 @@ def match_files(
     """
     partners: dict[str, list[Path]] = defaultdict(list)
     for path in clean:
-        partners[path.stem].append(path)
+        partners[matching_name(path.name)].append(path)
     pairs: list[tuple[Path, Path]] = []
     problems: list[str] = []
     for path in degraded:
-        names = list(dict.fromkeys(name for rule in rules if (name := RULES[rule](path.stem)) is not None))
+        names = list(
+            dict.fromkeys(name for rule in rules if (name := RULES[rule](matching_name(path.name))) is not None)
+        )
         found = next((partners[name] for name in names if name in partners), [])
         if len(found) == 1:
             pairs.append((path, found[0]))

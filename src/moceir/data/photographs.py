@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from unicodedata import normalize
 
 from torch import Tensor
 
@@ -25,18 +26,21 @@ def is_folder(location: Path) -> bool:
 
 
 def picture_files(location: Path, *, deep: bool = True) -> list[Path]:
-    """List the pictures of a folder in sorted order.
+    """List the pictures of a folder in sorted order, as `image_io.search` finds them.
 
     Args:
         location: A folder, a pack, or a folder inside a pack.
         deep: Whether to search sub-folders too.
 
     Raises:
-        DataError: If it is none of these, or holds no pictures.
+        DataError: If it is none of these, cannot be read, or holds no pictures.
     """
     if location.is_dir():
-        inside = location.rglob("*") if deep else location.iterdir()
-        found = sorted(p for p in inside if p.suffix.lower() in image_io.READABLE_SUFFIXES and p.is_file())
+        inside = image_io.search(location, image_io.READABLE_SUFFIXES, deep=deep)
+        if inside.unread:
+            error = inside.unread[0]
+            raise DataError(f"{error.filename} cannot be searched: {error.strerror}; leave it out or allow it")
+        found = inside.pictures
     elif pack_of(location):
         found = [path for path in _packed(location) if deep or path.parent == location]
     else:
@@ -143,7 +147,7 @@ def split_by_name(paths: Sequence[Path], share: float) -> tuple[list[Path], list
     Raises:
         DataError: If one of the two would be empty.
     """
-    ranked = sorted(paths, key=lambda path: hashlib.blake2b(path.name.encode()).digest())
+    ranked = sorted(paths, key=lambda path: hashlib.blake2b(normalize("NFC", path.name).encode()).digest())
     held_out = max(1, round(share * len(ranked)))
     if held_out >= len(ranked):
         msg = f"{len(ranked)} photographs are too few to set {share:.0%} aside for validation; give at least 2"

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from moceir.errors import ConfigError, ImageError, OutputError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif")
-"""File names that count as pictures when a folder is searched."""
-READABLE_SUFFIXES = (*SUFFIXES, ".bmp")
-"""The same where pictures are only read, as training data is."""
-
 FORMATS: dict[str, tuple[str, ...]] = {
-    "jpeg": (".jpg", ".jpeg"),
+    "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp"),
     "png": (".png",),
     "webp": (".webp",),
     "tiff": (".tif", ".tiff"),
 }
 """Formats that are written, and their suffixes, the usual one first."""
 WRITABLE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+
+HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+SUFFIXES = (*WRITABLE_SUFFIXES, ".avif", *(HEIC_SUFFIXES if find_spec("pillow_heif") else ()))
+"""File names that count as pictures when a folder is searched; HEIC files only where they can be read."""
+READABLE_SUFFIXES = (*SUFFIXES, ".bmp")
+"""The same where pictures are only read, as training data is."""
+OTHER_SUFFIXES = (
+    *(".avifs", ".bmp", ".dds", ".djvu", ".emf", ".eps", ".exr", ".gif", ".hdr", *HEIC_SUFFIXES, ".ico", ".j2k"),
+    *(".jp2", ".jpf", ".jpx", ".jxl", ".jxr", ".mov", ".mp4", ".pam", ".pbm", ".pdf", ".pgm", ".pnm", ".ppm", ".psb"),
+    *(".psd", ".qoi", ".svg", ".svgz", ".tga", ".wmf", ".xcf"),
+    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".kdc", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf"),
+    *(".raw", ".rw2", ".sr2", ".srw", ".x3f"),
+)
+"""Suffixes of pictures and films that are not read, or not written."""
 
 LOADERS = {"jpegload": "jpeg", "pngload": "png", "webpload": "webp", "tiffload": "tiff", "heifload": "avif"}
 """Beginnings of libvips' names for its loaders."""
@@ -82,13 +92,13 @@ class Limits:
             msg = f"limits of {self.max_pixels} pixels and {self.max_bytes} bytes let nothing through; give more than 0"
             raise ConfigError(msg)
 
-    def check_pixels(self, name: str, width: int, height: int) -> None:
-        """Refuse a picture that is too large.
+    def check_pixels(self, name: str, width: int, height: int, channels: int = 4) -> None:
+        """Refuse a picture that is too large; more than four channels count as so many more pixels.
 
         Raises:
             ImageError: If it is.
         """
-        if width * height > self.max_pixels:
+        if width * height * max(channels, 4) > 4 * self.max_pixels:
             msg = (
                 f"{name} claims {width}x{height} pixels, above the limit of {self.max_pixels / 1e6:g} megapixels; if "
                 "you trust the file and have the memory, raise it with --max-megapixels"

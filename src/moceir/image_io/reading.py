@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyvips
 
-from moceir.errors import ImageError, require_extra
-from moceir.image_io import exif, png_text
+from moceir.errors import ImageError
+from moceir.image_io import exif, stated_colour, xmp
 from moceir.image_io.colour import SRGB_PROFILE, fits
+from moceir.image_io.containers import Inventory, TornError, foreign, survey
 from moceir.image_io.formats import LOADERS, WANTED, Limits
-from moceir.image_io.picture import (
-    EXIF,
-    ICC,
-    IPTC,
-    PHOTOSHOP,
-    PNG_TEXT,
-    XMP,
-    Picture,
-    Pixels,
-    turn_upright,
-)
+from moceir.image_io.other_decoders import decode_bmp, decode_heic
+from moceir.image_io.picture import EXIF, ICC, PNG_COLOUR, XMP, Picture, Pixels, full_range, turn_upright
 
-_COLOURS = ("srgb", "rgb", "rgb16", "b-w", "grey16", "cmyk")
+_COLOURS = {"srgb": 3, "rgb": 3, "rgb16": 3, "b-w": 1, "grey16": 1, "cmyk": 4}
 _ANY_LIMITS = Limits()
 
 
@@ -38,8 +29,8 @@ def read(path: Path, limits: Limits = _ANY_LIMITS) -> Picture:
         limits: How large it may be.
 
     Raises:
-        ImageError: If the file is missing, unreadable, damaged, not one of the formats, holds several pages, is not 8
-            or 16 bit, or is above a limit.
+        ImageError: If the file is missing, unreadable, damaged, not one of the formats, not one picture of 8 or 16
+            bits, or above a limit.
         MissingExtraError: If it is a BMP file and Pillow is not installed.
     """
     try:
@@ -68,14 +59,17 @@ def decode(data: bytes, name: str, limits: Limits = _ANY_LIMITS) -> Picture:
     """
     limits.check_bytes(name, len(data))
     if name.lower().endswith(".bmp"):
-        return _decode_bmp(data, name, limits)
+        return decode_bmp(data, name, limits)
     if not data:
         raise ImageError(f"{name} is empty; expected a whole {WANTED} file")
+    inventory = _surveyed(data, name)
+    if inventory is not None and inventory.format == "heic":
+        return _finished(decode_heic(data, name, limits), inventory, name)
     try:
-        image, notes = _open(data)
+        image = _open(data, inventory.page if inventory else 0)
         _check_kind(name, image)
-        limits.check_pixels(name, image.width, image.height)
-        return _decode(image, data, notes)
+        limits.check_pixels(name, image.width, image.height, image.bands)
+        return _finished(_decode(image, inventory or Inventory("")), inventory or Inventory(""), name)
     except (pyvips.Error, UnicodeDecodeError) as error:  # messages of libvips may quote bytes that are no text
         msg = f"{name} cannot be read: {reason(error)}; expected a whole {WANTED} file"
         raise ImageError(msg) from error
@@ -91,55 +85,101 @@ def reason(error: Exception) -> str:
     return "it is no picture of a known format" if line == "buffer is not in a known format" else line
 
 
-def _open(data: bytes) -> tuple[Any, list[str]]:
-    """The header of a file, its pixels to be decoded from top to bottom; and what is left out."""
+def _surveyed(data: bytes, name: str) -> Inventory | None:
+    """What is in a file; None if only libvips may know.
+
+    Raises:
+        ImageError: If the file is of another kind, torn, or not one picture that can be restored.
+    """
+    if other := foreign(data):
+        raise ImageError(f"{name} {other} {WANTED}" if other.endswith((" to", " as")) else f"{name} {other}")
+    try:
+        inventory = survey(data)
+    except TornError as error:
+        raise ImageError(f"{name} cannot be read: {error}; expected a whole {WANTED} file") from error
+    if inventory is not None and inventory.refusal:
+        raise ImageError(f"{name} {inventory.refusal}")
+    return inventory
+
+
+def _open(data: bytes, page: int) -> Any:
+    """The header of a file, its pixels to be decoded from top to bottom."""
     options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
+    if page:
+        options["page"] = page
     image: Any = pyvips.Image.new_from_buffer(data, "", **options)
-    if not str(image.get("vips-loader")).startswith("uhdr"):
-        return image, []
     # A JPEG file with a map that brightens it on some screens: the picture itself is as good as any.
-    return pyvips.Image.jpegload_buffer(data, **options), ["HDR gain map left out"]
+    is_ultra_hdr = str(image.get("vips-loader")).startswith("uhdr")
+    return pyvips.Image.jpegload_buffer(data, **options) if is_ultra_hdr else image
 
 
-def _decode(image: Any, data: bytes, notes: list[str]) -> Picture:
+def _decode(image: Any, inventory: Inventory) -> Picture:
     """Decode the pixels of a file whose header was checked."""
-    kind = _format(image)
-    metadata = _metadata(image, data, kind)
-    deep = image.format == "ushort"
-    grey = image.interpretation in ("b-w", "grey16")
+    metadata = {name: image.get(name) for name in (XMP, ICC, EXIF) if image.get_typeof(name)} | inventory.metadata
+    notes: list[str] = []
+    deep, colours = image.format == "ushort", _COLOURS[image.interpretation]
+    orientation = image.get("orientation") if inventory.format != "avif" and image.get_typeof("orientation") else 1
+    across, down = image.xres, image.yres
     if image.interpretation == "cmyk":
         image = _cmyk_to_srgb(image, deep)
-        metadata[ICC] = SRGB_PROFILE
+        colours, metadata[ICC] = 3, SRGB_PROFILE
         notes.append("CMYK became sRGB")
-    if ICC in metadata and not fits(metadata[ICC], grey=grey):
-        del metadata[ICC]
-        notes.append("unusable ICC profile left out")
-    orientation = image.get("orientation") if kind != "avif" and image.get_typeof("orientation") else 1
-    pixels = turn_upright(_fetch(image.colourspace("rgb16" if deep else "srgb"), deep), orientation)
+    pixels = _fetch(image, deep)
+    if inventory.format == "avif" and image.get_typeof("bits-per-sample"):
+        pixels = full_range(pixels, image.get("bits-per-sample"))
+    pixels = turn_upright(pixels, orientation)
+    samples = inventory.samples if len(inventory.samples) == pixels.shape[2] - colours else (2,)
+    places = range(colours, pixels.shape[2])
+    alpha = next((at for at, kind in zip(places, samples, strict=False) if kind in (1, 2)), None)
+    others = [at for at in places if at != alpha]
+    in_exif = exif.resolution(exif.without_prefix(metadata.get(EXIF, b"")))
     return Picture(
-        rgb=np.ascontiguousarray(pixels[..., :3]),
-        alpha=np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None,
-        grey=grey,
+        rgb=np.ascontiguousarray(pixels[..., :3] if colours == 3 else pixels[..., :1].repeat(3, axis=2)),
+        alpha=None if alpha is None else np.ascontiguousarray(pixels[..., alpha]),
+        grey=colours == 1,
         metadata=metadata,
-        pixels_per_mm=(image.xres, image.yres),
+        pixels_per_mm=(across, down) if inventory.resolution else in_exif,
         orientation=orientation,
         notes=tuple(notes),
-        format=kind,
+        format=_format(image) or inventory.format,
+        extra=np.ascontiguousarray(pixels[..., others]) if others else None,
+        samples=tuple(2 if at == alpha else kind for at, kind in zip(places, samples, strict=False)) if others else (),
     )
 
 
-def _metadata(image: Any, data: bytes, kind: str) -> dict[str, bytes]:
-    """The blocks around the pixels."""
-    names = [name for name in (XMP, IPTC, ICC, PHOTOSHOP) if image.get_typeof(name)]
-    metadata = {name: image.get(name) for name in names}
-    if kind == "png" and (texts := png_text.collect(data)):
-        metadata[PNG_TEXT] = texts
-    block = image.get(EXIF) if image.get_typeof(EXIF) else exif.from_tiff(data) if kind == "tiff" else None
-    if block:
-        block = exif.without_prefix(block)
+def _finished(picture: Picture, inventory: Inventory, name: str) -> Picture:
+    """Settle the colours and the metadata of a decoded picture.
+
+    Raises:
+        ImageError: If its colours are those of high dynamic range.
+    """
+    metadata, notes = dict(picture.metadata), [*picture.notes, *inventory.notes]
+    if ICC in metadata and not fits(metadata[ICC], grey=picture.grey):
+        del metadata[ICC]
+        notes.append("unusable ICC profile left out")
+    if EXIF in metadata:
+        block = exif.without_prefix(metadata[EXIF])
         # AVIF turns its pictures by other means, and what EXIF says does not count.
-        metadata[EXIF] = exif.with_orientation(block, 1) if kind == "avif" else block
-    return metadata
+        metadata[EXIF] = exif.with_orientation(block, 1) if picture.format in ("avif", "heic") else block
+    if XMP in metadata:
+        metadata[XMP] = xmp.without_promises(metadata[XMP])
+    decision = stated_colour.decide(
+        inventory.statements,
+        metadata.get(EXIF),
+        has_icc=ICC in metadata,
+        grey=picture.grey,
+        video=picture.format in ("avif", "heic"),
+    )
+    if decision.refusal:
+        raise ImageError(f"{name} {decision.refusal}")
+    if decision.profile:
+        metadata[ICC] = decision.profile
+    elif ICC not in metadata and not picture.grey and exif.states_adobe_rgb(metadata.get(EXIF, b"")):
+        metadata[ICC] = SRGB_PROFILE  # EXIF stays, and must not have a say once what outranks it is gone
+    if ICC in metadata:
+        metadata.pop(PNG_COLOUR, None)  # the profile says it all
+    notes += decision.notes
+    return dataclasses.replace(picture, metadata=metadata, notes=tuple(dict.fromkeys(notes)))
 
 
 def _cmyk_to_srgb(image: Any, deep: bool) -> Any:
@@ -148,7 +188,11 @@ def _cmyk_to_srgb(image: Any, deep: bool) -> Any:
     if image.get_typeof(ICC) and not fits(image.get(ICC), cmyk=True):
         image = image.copy()
         image.remove(ICC)
-    return image.icc_transform("srgb", embedded=True, **options)
+    if image.bands == 4:
+        return image.icc_transform("srgb", embedded=True, **options)
+    image = image.copy_memory()  # two ways lead through it
+    colours = image.extract_band(0, n=4).copy(interpretation="cmyk").icc_transform("srgb", embedded=True, **options)
+    return colours.bandjoin(image.extract_band(4, n=image.bands - 4))
 
 
 def _fetch(image: Any, deep: bool) -> Pixels:
@@ -170,31 +214,14 @@ def _check_kind(name: str, image: Any) -> None:
         kind = str(image.get("vips-loader")).removesuffix("_buffer").removesuffix("load")
         raise ImageError(f"{name} is a {kind} file; convert it to {WANTED}")
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-    if pages > 1:
+    if pages > 1 and _format(image) not in ("tiff", "avif"):  # the inventory knows what their pages are
         raise ImageError(f"{name} holds {pages} pages or frames; split it into single pictures first")
     if image.format not in ("uchar", "ushort"):
         hdr = "high dynamic range is not restored; " if image.format in ("float", "double") else ""
         msg = f"{name} has samples of type {image.format}; {hdr}convert it to 8 or 16 bits per channel"
         raise ImageError(msg)
-    colours = {"cmyk": 4, "b-w": 1, "grey16": 1}.get(image.interpretation, 3)
-    if image.interpretation not in _COLOURS or not colours <= image.bands <= colours + 1:
+    if image.bands < _COLOURS.get(image.interpretation, 64):
         msg = (
-            f"{name} has {image.bands} channels of colour space {image.interpretation}; convert it to RGB, grey or "
-            "CMYK, with one alpha channel at most"
+            f"{name} has {image.bands} channels of colour space {image.interpretation}; convert it to RGB, grey or CMYK"
         )
         raise ImageError(msg)
-
-
-def _decode_bmp(data: bytes, name: str, limits: Limits) -> Picture:
-    """Decode a BMP file; the libvips that comes as a wheel cannot."""
-    require_extra("PIL", "train")
-    from PIL import Image  # noqa: PLC0415 - restoring photographs does without Pillow
-
-    try:
-        with Image.open(io.BytesIO(data), formats=("BMP",)) as image:
-            limits.check_pixels(name, image.width, image.height)
-            grey = image.mode in ("1", "L")
-            rgb = np.array(image.convert("RGB"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{name} cannot be read as BMP; expected a whole BMP file") from error
-    return dataclasses.replace(Picture(rgb, grey=grey), format="bmp")

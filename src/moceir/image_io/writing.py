@@ -11,8 +11,9 @@ import pyvips
 
 from moceir.errors import OutputError
 from moceir.files import whole_file
-from moceir.image_io import exif, png_text
+from moceir.image_io import embedding, stated_colour
 from moceir.image_io.colour import fits, to_8_bit, to_srgb
+from moceir.image_io.containers import png
 from moceir.image_io.formats import (
     DEFAULT_QUALITY,
     EIGHT_BIT_ONLY,
@@ -21,7 +22,7 @@ from moceir.image_io.formats import (
     format_of,
     writable_format,
 )
-from moceir.image_io.picture import EXIF, ICC, PNG_TEXT, Picture, turn_back
+from moceir.image_io.picture import ICC, PNG_COLOUR, Picture, Pixels, turn_back
 from moceir.image_io.reading import reason
 from moceir.image_io.transparency import over_white
 
@@ -58,9 +59,7 @@ def losses(picture: Picture, suffix: str) -> list[str]:
         lost.append("transparency laid on white")
     if kind in EIGHT_BIT_ONLY and picture.rgb.dtype == np.uint16:
         lost.append("16 bits became 8")
-    if kind == "jpeg" and len(picture.metadata.get(EXIF, b"")) > exif.LARGEST_IN_JPEG:
-        lost.append("EXIF too long for JPEG left out")
-    return lost
+    return lost if kind is None else lost + embedding.losses(picture, kind)
 
 
 def encode(picture: Picture, kind: str, *, quality: int = DEFAULT_QUALITY, strip: bool = False) -> bytes:
@@ -70,34 +69,29 @@ def encode(picture: Picture, kind: str, *, quality: int = DEFAULT_QUALITY, strip
         OutputError: If the format cannot hold it, as JPEG no side above 65,535 pixels.
     """
     picture = _as_the_format_holds(picture, kind)
-    pixels = picture.rgb[..., :1] if picture.grey else picture.rgb
-    if picture.alpha is not None:
-        pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)
-    orientation = 1 if strip else picture.orientation
-    deep = pixels.dtype == np.uint16
+    if strip:
+        colours = {name: value for name, value in picture.metadata.items() if name in (ICC, PNG_COLOUR)}
+        picture = dataclasses.replace(picture, metadata=colours, orientation=1)
+    stored = turn_back(_channels(picture, kind), picture.orientation)
+    deep = stored.dtype == np.uint16
     interpretation = ("grey16" if deep else "b-w") if picture.grey else ("rgb16" if deep else "srgb")
-    across, down = picture.pixels_per_mm
-    array: Any = pyvips.Image.new_from_array(np.ascontiguousarray(turn_back(pixels, orientation)))
-    image = array.copy(interpretation=interpretation, xres=across, yres=down)
-    block = None if strip else _exif(picture)
-    for name, value in picture.metadata.items():
-        if name not in (EXIF, PNG_TEXT):
-            image.set_type(pyvips.GValue.blob_type, name, value)
-    if block or kind == "tiff":
-        image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
-    options = dict(SAVE_OPTIONS[kind], keep="icc" if strip else "all" if block else "xmp|iptc|icc")
+    array: Any = pyvips.Image.new_from_array(np.ascontiguousarray(stored))
+    image = array.copy(interpretation=interpretation)
+    if picture.pixels_per_mm is not None:
+        image = image.copy(xres=picture.pixels_per_mm[0], yres=picture.pixels_per_mm[1])
+    if ICC in picture.metadata:
+        image.set_type(pyvips.GValue.blob_type, ICC, picture.metadata[ICC])
+    options = dict(SAVE_OPTIONS[kind], keep="icc")
     if kind in LOSSY:
         options["Q"] = quality
-    if kind == "tiff" and pixels.nbytes > _CLASSIC_TIFF_BYTES:
+    if kind == "tiff" and stored.nbytes > _CLASSIC_TIFF_BYTES:
         options["bigtiff"] = True
     try:
         data: bytes = image.write_to_buffer(f".{kind}", **options)
     except pyvips.Error as error:
         size = f"{image.width}x{image.height}"
         raise OutputError(f"cannot write {size} pixels as {kind}: {reason(error)}; choose another format") from error
-    data = exif.replace(data, kind, block) if block else data
-    texts = picture.metadata.get(PNG_TEXT)
-    return png_text.insert(data, texts) if texts and kind == "png" and not strip else data
+    return embedding.embed(data, kind, picture, (image.width, image.height))
 
 
 def protect_original(source: Path, target: Path) -> None:
@@ -110,17 +104,24 @@ def protect_original(source: Path, target: Path) -> None:
         raise OutputError(f"{target} is the input itself; choose another output, originals are never replaced")
 
 
-def _exif(picture: Picture) -> bytes | None:
-    """The EXIF block to write: that of the file, or one that says no more than how the pixels are stored."""
-    block = picture.metadata.get(EXIF)
-    if block is None and picture.orientation == 1:
-        return None
-    return exif.with_orientation(block or exif.EMPTY, picture.orientation)
+def _channels(picture: Picture, kind: str) -> Pixels:
+    """Colours, alpha and the others in the order in which the file has them, ``(H, W, C)``."""
+    colours = picture.rgb[..., :1] if picture.grey else picture.rgb
+    alpha = [] if picture.alpha is None else [picture.alpha[..., None]]
+    if kind != "tiff" or picture.extra is None:
+        return np.concatenate([colours, *alpha], axis=2) if alpha else colours
+    others = iter(np.moveaxis(picture.extra, 2, 0))
+    more = [alpha[0] if sample == 2 and alpha else next(others)[..., None] for sample in picture.samples]
+    return np.concatenate([colours, *more], axis=2)
 
 
 def _as_the_format_holds(picture: Picture, kind: str) -> Picture:
     """The picture without what is in `losses`; WebP, which has no grey, cannot have the profile of a grey one."""
-    rgb, alpha, metadata = picture.rgb, picture.alpha, picture.metadata
+    rgb, alpha, metadata = picture.rgb, picture.alpha, dict(picture.metadata)
+    if kind != "png" and PNG_COLOUR in metadata:
+        made = stated_colour.exact_profile(png.stated_by(metadata[PNG_COLOUR]), grey=picture.grey)
+        metadata |= {ICC: made} if made and ICC not in metadata else {}
+        picture = dataclasses.replace(picture, metadata=metadata)
     if kind == "webp" and ICC in metadata and fits(metadata[ICC], grey=True):
         rgb = to_srgb(picture)
         metadata = {name: value for name, value in metadata.items() if name != ICC}

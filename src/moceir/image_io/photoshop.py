@@ -1,0 +1,35 @@
+"""Photoshop's image resources: how JPEG files hold IPTC, beside paths, layers' names and thumbnails."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+_IPTC = 0x0404
+
+
+def iptc_of(resources: bytes) -> bytes:
+    """The IPTC records among resources; empty if there are none."""
+    return next((content for number, content in _walk(resources) if number == _IPTC), b"")
+
+
+def with_iptc(resources: bytes, iptc: bytes) -> bytes:
+    """Resources with IPTC records, unless they have some already."""
+    if not iptc or iptc_of(resources):
+        return resources
+    return resources + b"8BIM" + struct.pack(">HxxI", _IPTC, len(iptc)) + iptc + bytes(len(iptc) % 2)
+
+
+def _walk(resources: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and content of each resource; ends where they are broken."""
+    at = 0
+    while at + 12 <= len(resources) and resources[at : at + 4] == b"8BIM":
+        number, letters = struct.unpack_from(">HB", resources, at + 4)
+        at += 6 + (letters + 2) // 2 * 2
+        if at + 4 > len(resources):
+            return
+        (size,) = struct.unpack_from(">I", resources, at)
+        if at + 4 + size > len(resources):
+            return
+        yield number, resources[at + 4 : at + 4 + size]
+        at += 4 + size + size % 2
