@@ -75,7 +75,7 @@ class Blur(Degradation):
         still = with_object and chance(generator, 0.5)
         return cls(
             kind="shake" if chance(generator, 0.7) else "motion",
-            size_px=1.0 if still else log_uniform(generator, 3, 41),
+            size_px=1.0 if still else uniform(generator, 3, 41),
             angle_deg=uniform(generator, -90, 90),
             noise_sigma_255=noise,
             roll_deg=0.0 if still else uniform(generator, -3, 3),

@@ -90,6 +90,6 @@ def _parts(images: Tensor, generator: torch.Generator) -> Tensor:
     """Tell the parts of pictures apart by their colours: `(B, 1, H, W)` in [0, 1], constant within a part."""
     # A random mixture of the channels, in which bright colours, such as the sky, mostly come out high.
     weights = torch.randn(len(images), 3, 1, 1, generator=generator, dtype=images.dtype, device=images.device)
-    mixed = ((weights + 1.0) * images).sum(1, keepdim=True)
+    mixed = ((weights + 0.5) * images).sum(1, keepdim=True)
     # Its texture is no depth; a narrow window and a coarse threshold keep only steps between parts.
     return stretch(guided_filter(luma(images), mixed, radius_share=0.03, epsilon=0.01))

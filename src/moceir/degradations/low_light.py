@@ -42,15 +42,15 @@ class LowLight(Degradation):
     def draw(cls, generator: torch.Generator) -> Self:
         """Exposures of 1/200 to 2/5, dark ones as often as moderate ones; see `docs/degradations.md` for LOL's."""
         exposure = log_uniform(generator, 0.005, 0.4)
-        # A third get the steep curve of LOL's pairs.
-        steep = exposure > _STEEP_FROM and chance(generator, 0.35)
+        # The pairs of LOL have a steep curve.
+        steep = exposure > _STEEP_FROM and chance(generator, 0.5)
         return cls(
             exposure=exposure,
-            gamma=uniform(generator, 3.0, 4.4) if steep else uniform(generator, 1.5, 3.0),
+            gamma=uniform(generator, 3.0, 4.6) if steep else uniform(generator, 1.5, 3.0),
             cast_red=uniform(generator, 0.7, 1.4),
             cast_blue=uniform(generator, 0.7, 1.3),
-            read_sigma=min(0.003, exposure * log_uniform(generator, 0.001, 0.05)),
-            shot=log_uniform(generator, 0.00003, min(0.002, _MOST_SHOT * exposure)),
+            read_sigma=min(0.003, exposure * log_uniform(generator, 0.0003, 0.05)),
+            shot=log_uniform(generator, 0.00001, min(0.002, _MOST_SHOT * exposure)),
             rounded=True,
         )
 

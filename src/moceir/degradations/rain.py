@@ -54,14 +54,14 @@ class Rain(Degradation):
     def draw(cls, generator: torch.Generator) -> Self:
         """Light to heavy rain, half of it in two or three layers; the input PSNR is mostly between 17 and 35 dB."""
         angle = torch.randn((), generator=generator, device=generator.device).item() * 18
-        layers, length = choice(generator, (1, 1, 2, 3)), log_uniform(generator, 8, 80)
+        layers, length = choice(generator, (1, 1, 2, 3)), log_uniform(generator, 10, 90)
         return cls(
             angle_deg=min(max(angle, -60.0), 60.0),
             length_px=length,
             # Anything wider would be a flake.
             width_px=log_uniform(generator, 0.7, min(4, length / 6)),
             # Each layer adds to it.
-            density=log_uniform(generator, 0.025, 0.18) / layers**0.5,
+            density=log_uniform(generator, 0.025, 0.25) / layers**0.5,
             strength=uniform(generator, 0.15, 1),
             screen=uniform(generator, 0, 1),
             mist=uniform(generator, 0.02, 0.2) if chance(generator, 0.2) else 0.0,
