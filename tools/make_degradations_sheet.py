@@ -23,10 +23,10 @@ TELLING = {
     "poisson_gaussian": ("sigma_255", "shot"),
     "rain": ("layers", "length_px", "strength"),
     "haze": ("beta", "airlight", "structure"),
-    "blur": ("kind", "size_px", "object_px", "frames"),
+    "blur": ("size_px", "object_px", "frames"),
     "low_light": ("exposure", "gamma"),
     "jpeg": ("quality",),
-    "resize": ("scale", "down", "quality", "up"),
+    "resize": ("scale", "down", "quality"),
     "snow": ("size_px", "density"),
 }
 """The parameters in the label of a cell; composites have too many for one line."""

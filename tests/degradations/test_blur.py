@@ -130,7 +130,7 @@ def test_a_continuous_movement_is_its_kernel() -> None:
         frames = degrade(images, params.override({"roll_deg": 1e-6}), seeded(0))
         assert (kernel - images).abs().max() > 0.1
         difference = (frames - kernel)[..., 8:-8, 8:-8].abs()
-        assert difference.mean() < 0.006
+        assert difference.mean() < 0.01
         assert difference.max() < 0.08
 
 

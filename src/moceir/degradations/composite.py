@@ -33,6 +33,8 @@ SINGLE: dict[str, type[Degradation]] = {
 }
 """What composites are made of."""
 
+# What is laid over a picture without light leaves nothing to restore.
+_DUSK = "low_light:exposure=0.05..0.4"
 # Haze as bright as by day would hide that the picture is dark.
 _DUSK_HAZE = "haze:airlight=0.5"
 
@@ -41,13 +43,13 @@ CDD11: dict[str, str] = {
     "haze": "haze",
     "rain": "rain",
     "snow": "snow",
-    "low_haze": f"low_light+{_DUSK_HAZE}",
-    "low_rain": "low_light+rain",
-    "low_snow": "low_light+snow",
+    "low_haze": f"{_DUSK}+{_DUSK_HAZE}",
+    "low_rain": f"{_DUSK}+rain",
+    "low_snow": f"{_DUSK}+snow",
     "haze_rain": "haze+rain",
     "haze_snow": "haze+snow",
-    "low_haze_rain": f"low_light+{_DUSK_HAZE}+rain",
-    "low_haze_snow": f"low_light+{_DUSK_HAZE}+snow",
+    "low_haze_rain": f"{_DUSK}+{_DUSK_HAZE}+rain",
+    "low_haze_snow": f"{_DUSK}+{_DUSK_HAZE}+snow",
 }
 """The eleven of CDD-11 (Guo et al. 2024, OneRestore) by the names of its folders, as text for `parse`."""
 
