@@ -12,7 +12,7 @@ from moceir.degradations._fields import guided_filter, luma, smooth_noise
 from moceir.degradations.base import per_image
 
 # A continuous exposure is the mean of frames about a pixel apart, but of no more than this.
-_MOST_FRAMES = 48
+_MOST_FRAMES = 32
 
 
 class Movement(NamedTuple):
@@ -55,23 +55,25 @@ def mean_of_frames(images: Tensor, movements: Sequence[Movement], generator: tor
     centres = (torch.rand(len(images), 2, generator=generator, dtype=images.dtype, device=images.device) - 0.5) * size
     scene_maps = _maps(camera, turns, movements, centres, images)
 
-    moving = [i for i, m in enumerate(movements) if m.object_share > 0]
+    shares = [m.object_share for m in movements if m.object_share > 0]
+    moving = torch.tensor([i for i, m in enumerate(movements) if m.object_share > 0], device=images.device).long()
     scene, front, front_maps = images, images[moving], scene_maps
-    if moving:
-        shapes = _shapes(images[moving], [movements[i].object_share for i in moving], generator)
+    if shares:
+        shapes = _shapes(images[moving], shares, generator)
         front = torch.cat([images[moving] * shapes, shapes], dim=1)
         front_maps = _maps(camera + own, turns, movements, centres, images)[:, moving]
         scene = images.clone()
         scene[moving] = _without(images[moving], shapes)
 
+    # Pictures with fewer frames than others wait at their last one, with no weight.
+    weights = images.new_tensor([[float(k < n) / n for n in counts] for k in range(max(counts))])
     mean = torch.zeros_like(images)
-    for k in range(max(counts)):
+    for k, weight in enumerate(weights):
         frame = _warp(scene, scene_maps[k])
-        if moving:
+        if shares:
             layer = _warp(front, front_maps[k])
             frame[moving] = frame[moving] * (1 - layer[:, 3:]) + layer[:, :3]
-        # Pictures with fewer frames than others wait at their last one, with no weight.
-        mean += per_image([float(k < count) / count for count in counts], images) * frame
+        mean += weight.view(-1, 1, 1, 1) * frame
     return mean
 
 
