@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from moceir.degradations import Blur, degrade, parse
 from moceir.degradations._fields import convolve, reflect_pad
+from moceir.degradations._movement import _without
 from moceir.degradations.base import linear_to_srgb, srgb_to_linear
 from moceir.degradations.blur import blur_kernels
 
@@ -153,6 +154,40 @@ def test_roll_turns_by_its_angle() -> None:
     left, right = (np.flatnonzero(made[:, column].numpy() > 0.2) for column in (10, 118))
     slopes = [(right.max() - left.min()) / 108, (right.min() - left.max()) / 108]
     assert slopes == pytest.approx([math.tan(math.radians(10)), -math.tan(math.radians(10))], abs=0.08)
+
+
+def test_frames_equal_scipy() -> None:
+    height, width, turns = 40, 64, (-0.5, 0.0, 0.5)
+    coarse = torch.rand(1, 3, 10, 16, generator=seeded(0), dtype=torch.float64)
+    images = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
+    params = Blur(kind="motion", size_px=13, angle_deg=30, roll_deg=40, zoom=1.3, frames=3, linear=False)
+    # The first draw is the centre of the turn, here in the pixels of scipy: rows and columns from 0.
+    size = np.array([height, width])
+    centre = (torch.rand(1, 2, generator=seeded(5), dtype=torch.float64)[0].numpy() - 0.5) * size + (size - 1) / 2
+    frames: list[np.ndarray] = []
+    for turn in turns:
+        angle, scale = math.radians(40) * turn, 1.3**-turn
+        # A turn to the left as it is seen, with rows pointing down.
+        matrix = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        shift = 12 * turn * np.array([-math.sin(math.radians(30)), math.cos(math.radians(30))])
+        offset = centre - matrix @ (centre + shift)
+        warped = [
+            ndimage.affine_transform(plane, matrix, offset, order=1, mode="reflect") for plane in images[0].numpy()
+        ]
+        frames.append(np.stack(warped))
+    made = degrade(images, params, seeded(5))[0].numpy()
+    assert np.abs(made - images[0].numpy()).max() > 0.1
+    # The middle of 200 steps is a tenth of a pixel away at most.
+    np.testing.assert_allclose(made, np.mean(frames, axis=0), atol=0.01)
+
+
+def test_behind_an_object_lies_what_is_around_it() -> None:
+    images, shapes = torch.full((1, 3, 96, 96), 0.2), torch.zeros(1, 1, 96, 96)
+    shapes[..., 30:60, 30:60] = 1
+    filled = _without(images + 0.7 * shapes, shapes)
+    rim = filled[..., 31:34, 31:59]
+    torch.testing.assert_close(rim, torch.full_like(rim, 0.2))
+    torch.testing.assert_close(filled[..., :30, :], images[..., :30, :])
 
 
 def test_an_object_moves_before_a_still_scene() -> None:
