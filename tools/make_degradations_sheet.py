@@ -21,12 +21,12 @@ ROWS = ("clean", *(name for name in DEGRADATIONS if name not in ("clean", "real"
 TELLING = {
     "noise": ("sigma_255", "shot"),
     "poisson_gaussian": ("sigma_255", "shot"),
-    "rain": ("angle_deg", "strength"),
-    "haze": ("beta", "airlight"),
-    "blur": ("kind", "size_px"),
+    "rain": ("layers", "length_px", "strength"),
+    "haze": ("beta", "airlight", "structure"),
+    "blur": ("size_px", "object_px", "frames"),
     "low_light": ("exposure", "gamma"),
     "jpeg": ("quality",),
-    "resize": ("scale", "up"),
+    "resize": ("scale", "down", "quality"),
     "snow": ("size_px", "density"),
 }
 """The parameters in the label of a cell; composites have too many for one line."""

@@ -193,7 +193,7 @@ def test_validation_is_always_the_same_and_covers_every_source(sources: list[Sou
 
 def test_composites_are_tasks_like_others(sources: list[Source]) -> None:
     folder = sources[0].files[0][1].parent
-    tasks = [photographs_source(folder, text) for text in ("low_haze_rain", "haze+snow", "real", "clean")]
+    tasks = [photographs_source(folder, text) for text in ("low_haze", "haze+snow", "real", "clean")]
     validation = ValidationPairs(tasks, Photographs(), patch_px=32, most=1, seed=0)
     low, snowy, real, untouched = (validation[i] for i in range(4))
     assert low.degraded.mean() < low.clean.mean()

@@ -93,7 +93,8 @@ def test_real_photographs_wear_all_four_kinds_and_some_twice_in_any_order() -> N
     orders = {tuple(type(step) for step in steps[:4]) for steps in draws}
     assert len(orders) == 24
     assert all(set(order) == {Blur, Resize, PoissonGaussian, Jpeg} for order in orders)
-    assert sum(map(len, draws)) / len(draws) == pytest.approx(6, abs=0.15)
+    # Half of the four again, and in three of five pictures the JPEG of the file.
+    assert sum(map(len, draws)) / len(draws) == pytest.approx(6.6, abs=0.15)
 
 
 def test_real_photographs_are_worn_but_not_beyond_recognition() -> None:

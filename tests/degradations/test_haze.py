@@ -81,3 +81,28 @@ def test_depth_reaches_haze_inside_composites_and_mixed_batches() -> None:
 def test_a_depth_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\(B, 1, H, W\)"):
         degrade(torch.rand(1, 3, 8, 8), "low_haze", seeded(0), torch.rand(shape))
+
+
+def test_structure_gives_parts_of_equal_colour_equal_depth() -> None:
+    images = torch.full((1, 3, 96, 96), 0.2)
+    images[..., 20:40, 10:30] = 0.7
+    images[..., 60:80, 60:80] = 0.7
+    params = Haze(beta=1, airlight=1, warmth=0, depth_offset=0, depth_span=1, structure=1)
+    hazy = degrade(images, params, seeded(0))
+    depth = -torch.log((1 - hazy) / (1 - images)).mean(1)[0]
+    first, second, around = depth[28:32, 18:22], depth[68:72, 68:72], depth[45:55, 5:15]
+    assert (first.mean() - second.mean()).abs() < 0.05
+    assert (first.mean() - around.mean()).abs() > 0.3
+    # And nothing of a ramp: the ground is equally far everywhere away from the parts.
+    assert (depth[:8].mean() - depth[-8:].mean()).abs() < 0.05
+
+
+def test_bright_parts_are_mostly_far() -> None:
+    images = torch.full((1, 3, 64, 64), 0.2)
+    images[..., :32, :] = 0.8
+    params = Haze(beta=1, airlight=1, warmth=0, depth_offset=0, depth_span=1, structure=1)
+    farther = 0
+    for seed in range(40):
+        depth = -torch.log((1 - degrade(images, params, seeded(seed))) / (1 - images))[0, 0]
+        farther += int(depth[:24].mean() > depth[-24:].mean())
+    assert 30 <= farther < 40

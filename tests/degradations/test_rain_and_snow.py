@@ -84,3 +84,40 @@ def test_larger_flakes_are_larger() -> None:
         return ((plane[1:] - plane[:-1]).abs().mean() / plane.mean()).item()
 
     assert roughness(12) < 0.6 * roughness(4)
+
+
+def test_layers_behind_are_finer_and_add_to_it() -> None:
+    black = torch.zeros(1, 3, 256, 256)
+    covered: list[float] = []
+    for layers in (1, 2, 3):
+        plane = degrade(black, Rain(layers=layers, spread_deg=5, screen=1), seeded(0))[0, 0]
+        covered.append((plane > 0.05).float().mean().item())
+    assert covered[0] * 1.5 < covered[1]
+    assert covered[1] * 1.2 < covered[2]
+
+
+def test_the_first_layer_is_that_of_plain_rain() -> None:
+    # So that adding layers to a spec keeps the streaks it had.
+    images = torch.rand(1, 3, 64, 64, generator=seeded(0)) * 0.5
+    plain, layered = (degrade(images, Rain(layers=n, screen=0.3), seeded(1)) for n in (1, 3))
+    assert (layered >= plain - 1e-6).all()
+    assert (layered > plain + 0.02).any()
+
+
+@pytest.mark.parametrize(("screen", "expected"), [(0.0, 1.0), (1.0, 0.9)])
+def test_streaks_are_added_or_screened(screen: float, expected: float) -> None:
+    # Where light of 0.5 falls on 0.8: the sum is clipped, the screen is 1 - 0.2 * 0.5.
+    rain = Rain(strength=0.5, density=1, length_px=200, width_px=10, screen=screen)
+    plane = degrade(torch.zeros(1, 3, 64, 64), rain, seeded(0))
+    laid = degrade(torch.full((1, 3, 64, 64), 0.8), rain, seeded(0))
+    nearest = (plane - 0.5).abs().argmin()
+    assert laid.flatten()[nearest].item() == pytest.approx(expected, abs=0.01)
+
+
+def test_drawn_rain_is_light_to_heavy() -> None:
+    images, source = torch.rand(80, 3, 96, 96, generator=seeded(0)) * 0.5 + 0.2, seeded(1)
+    draws = [Rain.draw(source) for _ in images]
+    values = sorted(psnr_db(a, b) for a, b in zip(images, degrade(images, draws, source), strict=True))
+    assert 14 < values[4] < 22 < 30 < values[-4]
+    assert {p.layers for p in draws} == {1, 2, 3}
+    assert all(p.width_px <= p.length_px / 5 for p in draws)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from moceir.degradations import Resize, degrade
+from moceir.degradations import Jpeg, Resize, degrade
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -70,10 +70,44 @@ def test_a_batch_gives_each_picture_what_it_gets_alone() -> None:
     assert torch.equal(degrade(images, params, seeded(0)), alone)
 
 
+@pytest.mark.parametrize(
+    ("down", "method"),
+    [("bilinear", Image.Resampling.BILINEAR), ("area", Image.Resampling.BOX), ("nearest", Image.Resampling.NEAREST)],
+)
+def test_reduces_as_pillow_does(down: str, method: Image.Resampling) -> None:
+    images = torch.rand(1, 3, 48, 64, generator=seeded(1))
+    made = degrade(images, Resize(scale=4, up="nearest", down=down), seeded(0))[0, 0, ::4, ::4].numpy()
+    expected = np.asarray(Image.fromarray(images[0, 0].numpy()).resize((16, 12), method))
+    # Both filters reach over the border, and extend it differently.
+    np.testing.assert_allclose(made[1:-1, 1:-1], expected[1:-1, 1:-1], atol=1e-5)
+
+
+def test_sharpening_makes_edges_steeper() -> None:
+    edge = torch.full((1, 3, 32, 32), 0.3)
+    edge[..., 16:] = 0.6
+    plain, sharp = (degrade(edge, Resize(scale=1, sharpen=s), seeded(0)) for s in (0, 1.0))
+    torch.testing.assert_close(plain, edge)
+    # By hand: beside the edge the mean over 3x3 is a third of the step nearer to the other side.
+    assert sharp[0, 0, 16, 15].item() == pytest.approx(0.2, abs=1e-5)
+    assert sharp[0, 0, 16, 16].item() == pytest.approx(0.7, abs=1e-5)
+    assert sharp[0, 0, 16, 12].item() == pytest.approx(0.3, abs=1e-5)
+
+
+def test_the_small_picture_is_what_jpeg_stores() -> None:
+    images = torch.rand(1, 3, 64, 64, generator=seeded(0))
+    by_hand = degrade(images, Resize(scale=2, up="nearest"), seeded(0))[..., ::2, ::2]
+    by_hand = degrade(by_hand, Jpeg(quality=20), seeded(0))
+    made = degrade(images, Resize(scale=2, up="nearest", quality=20), seeded(0))
+    torch.testing.assert_close(made[..., ::2, ::2], by_hand)
+
+
 def test_drawn_scales_hold_the_protocols_share() -> None:
     source = seeded(0)
     draws = [Resize.draw(source) for _ in range(1000)]
     for scale in (2.0, 4.0):
         assert sum(d.scale == scale for d in draws) / len(draws) == pytest.approx(0.25, abs=0.05)
+    assert sum(d.down == "bicubic" and not d.sharpen and not d.quality for d in draws) / 1000 > 0.5
+    assert {d.down for d in draws} == {"bicubic", "bilinear", "area", "nearest"}
+    assert all(d.quality == 0 or 30 <= d.quality <= 95 for d in draws)
     assert all(1.2 <= d.scale <= 4 for d in draws)
     assert {d.up for d in draws} == {"nearest", "bilinear", "bicubic"}

@@ -93,6 +93,34 @@ def test_published_names_mean_their_steps() -> None:
         assert parse(name) == parse(text)
         # A folder's name is its table of contents.
         assert [step.partition(":")[0].replace("low_light", "low") for step in text.split("+")] == name.split("_")
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**31))
+def test_a_range_is_drawn_from(seed: int) -> None:
+    spec = parse("low_light:exposure=0.02..0.05+jpeg:quality=10..12")
+    dark, jpeg = flatten([spec.draw(generator(seed))])
+    assert isinstance(dark, LowLight)
+    assert isinstance(jpeg, Jpeg)
+    assert 0.02 <= dark.exposure <= 0.05
+    assert jpeg.quality in (10, 11, 12)
+    assert str(spec) == "low_light:exposure=0.02..0.05+jpeg:quality=10..12"
+    assert pickle.loads(pickle.dumps(spec)) == parse(str(spec)) == spec  # noqa: S301 (own data)
+    assert hash(parse(str(spec))) == hash(spec)
+
+
+def test_a_range_reaches_both_ends() -> None:
+    spec, source = parse("jpeg:quality=10..12"), generator()
+    draws = [spec.draw(source) for _ in range(300)]
+    assert {d.quality for d in draws if isinstance(d, Jpeg)} == {10, 11, 12}
+    negative, draws = parse("rain:angle_deg=-30..-10"), []
+    draws = [negative.draw(source) for _ in range(300)]
+    angles = [d.angle_deg for d in draws if isinstance(d, Rain)]
+    assert -30 <= min(angles) < -28 < -12 < max(angles) <= -10
+
+
+def test_published_names_can_be_drawn_one_by_one() -> None:
+    assert parse("low_rain").draw(generator()) == parse(CDD11["low_rain"]).draw(generator())
     assert isinstance(parse("low:exposure=0.1").draw(generator()), LowLight)
 
 
@@ -129,6 +157,10 @@ def test_a_spec_is_frozen_and_travels_to_workers() -> None:
         ("noise:sigma=-3", ["'-3'", "'sigma_255'", "greater than or equal to 0"]),
         ("noise:sigma=lots", ["'lots'", "valid number"]),
         ("noise:sigma=nan", ["'nan'", "finite"]),
+        ("noise:sigma=5..2", ["'5..2'", "'sigma_255'", "the smaller one first"]),
+        ("noise:sigma=-1..2", ["'-1'", "greater than or equal to 0"]),
+        ("noise:sigma=1..", ["''", "valid number"]),
+        ("blur:kind=shake..motion", ["'shake..motion'", "two numbers"]),
         ("jpeg:quality=2.5", ["'2.5'", "integer"]),
         ("blur:kind=wobble", ["'wobble'", "'shake', 'motion' or 'defocus'"]),
         ("noise:sigma", ["'sigma'", "name:parameter=value"]),

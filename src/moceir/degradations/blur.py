@@ -1,4 +1,9 @@
-"""Blur: camera shake, linear motion and defocus, computed in linear light as a lens and a shutter do."""
+"""Blur: camera shake, linear motion and defocus, in linear light as a lens and a shutter make it.
+
+A blur that is the same everywhere is one convolution. A camera that also rolls or nears its subject, an object that
+moves by itself, or the few frames that data sets made from videos average (GoPro, Nah et al. 2017) are means of warped
+copies of the picture.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +15,13 @@ import torch
 from torch import Tensor
 
 from moceir.degradations._fields import convolve, splat
+from moceir.degradations._movement import Movement, mean_of_frames
 from moceir.degradations.base import (
     Degradation,
     chance,
     choice,
     linear_to_srgb,
+    log_uniform,
     normal_like,
     per_image,
     srgb_to_linear,
@@ -25,7 +32,7 @@ _PATH_STEPS = 200
 
 
 class Blur(Degradation):
-    """One blur kernel per picture, then a trace of sensor noise."""
+    """The blur of a lens or a movement, then a trace of sensor noise."""
 
     kind: Literal["shake", "motion", "defocus"] = "shake"
     """A wandering hand, a straight movement, or a lens out of focus."""
@@ -35,24 +42,87 @@ class Blur(Degradation):
     """Direction of a straight movement, from horizontal; the other kinds ignore it."""
     noise_sigma_255: float = pydantic.Field(default=0.0, ge=0, le=50)
     """Standard deviation of the noise on top, in levels of 0..255."""
+    roll_deg: float = pydantic.Field(default=0.0, ge=-90, le=90)
+    """By how much the camera turns during the exposure, about a random point of the picture."""
+    zoom: float = pydantic.Field(default=1.0, ge=0.5, le=2)
+    """Scale of the picture at the end of the exposure relative to its start."""
+    object_px: float = pydantic.Field(default=0.0, ge=0, le=101)
+    """How far an object of random shape moves straight in front of the scene; 0 for no object."""
+    object_deg: float = pydantic.Field(default=0.0, ge=-180, le=180)
+    """Direction of the movement of the object, from horizontal."""
+    object_share: float = pydantic.Field(default=0.4, gt=0, le=2)
+    """Diameter of the object as a share of the shorter side of the picture."""
+    frames: int = pydantic.Field(default=0, ge=0, le=100)
+    """How many sharp frames are averaged instead of a continuous exposure; 0 for a continuous one."""
+    linear: bool = True
+    """Average linear light, as a shutter does; otherwise display values, as some data sets do."""
+
+    @property
+    def varies(self) -> bool:
+        """Whether it takes frames, because one kernel for the whole picture cannot make this blur."""
+        return bool(self.frames or self.roll_deg or self.zoom != 1 or self.object_px)
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Half camera shake; the largest kernels are 31 pixels for shake, 25 for motion and 13 for defocus."""
-        kind = "shake" if chance(generator, 0.5) else choice(generator, ("motion", "defocus"))
-        largest = {"shake": 31, "motion": 25, "defocus": 13}[kind]
+        """Two in five the same everywhere: shake, motion or defocus; three in five of a moving camera or object."""
+        noise = uniform(generator, 0, 2) if chance(generator, 0.7) else 0.0
+        if chance(generator, 0.4):
+            kind = "shake" if chance(generator, 0.5) else choice(generator, ("motion", "defocus"))
+            size = uniform(generator, 3, {"shake": 31, "motion": 25, "defocus": 13}[kind])
+            angle, away = uniform(generator, -90, 90), uniform(generator, -90, 90)
+            return cls(kind=kind, size_px=size, angle_deg=angle, object_deg=away, noise_sigma_255=noise)
+        with_object = chance(generator, 0.4)
+        still = with_object and chance(generator, 0.5)
         return cls(
-            kind=kind,
-            size_px=uniform(generator, 3, largest),
+            kind="shake" if chance(generator, 0.7) else "motion",
+            size_px=1.0 if still else uniform(generator, 3, 41),
             angle_deg=uniform(generator, -90, 90),
-            noise_sigma_255=uniform(generator, 0, 2) if chance(generator, 0.7) else 0.0,
+            noise_sigma_255=noise,
+            roll_deg=0.0 if still else uniform(generator, -3, 3),
+            zoom=1.0 if still else uniform(generator, 0.96, 1.04),
+            object_px=log_uniform(generator, 3, 31) if with_object else 0.0,
+            object_deg=uniform(generator, -90, 90),
+            object_share=uniform(generator, 0.2, 0.8),
+            frames=int(uniform(generator, 7, 16)) if still or chance(generator, 0.6) else 0,
+            linear=chance(generator, 0.5),
         )
+
+    def override(self, fixed: dict[str, object]) -> Self:
+        """Replace drawn values; a given defocus has its own sizes and stands still unless `fixed` says otherwise."""
+        if fixed.get("kind") != "defocus" or self.kind == "defocus":
+            return super().override(fixed)
+        still: dict[str, object] = {"roll_deg": 0.0, "zoom": 1.0, "object_px": 0.0, "frames": 0, "linear": True}
+        return super().override({"size_px": 3 + (self.size_px - 1) / 4} | still | fixed)
 
     @classmethod
     def _apply(cls, images: Tensor, params: Sequence[Self], generator: torch.Generator) -> Tensor:
-        kernels = blur_kernels(params, images, generator)
-        blurred = linear_to_srgb(convolve(srgb_to_linear(images), kernels))
+        linear = torch.tensor([p.linear for p in params], device=images.device).view(-1, 1, 1, 1)
+        light = torch.where(linear, srgb_to_linear(images), images)
+        # A lens out of focus blurs each frame.
+        even = [i for i, p in enumerate(params) if not p.varies or p.kind == "defocus"]
+        if even:
+            light[even] = convolve(light[even], blur_kernels([params[i] for i in even], images, generator))
+        uneven = [i for i, p in enumerate(params) if p.varies]
+        if uneven:
+            movements = [params[i].movement(images, generator) for i in uneven]
+            light[uneven] = mean_of_frames(light[uneven], movements, generator)
+        blurred = torch.where(linear, linear_to_srgb(light), light)
         return blurred + per_image([p.noise_sigma_255 / 255 for p in params], images) * normal_like(images, generator)
+
+    def movement(self, like: Tensor, generator: torch.Generator) -> Movement:
+        """Draw the movement of camera and object; `like` is any tensor with the wanted dtype and device."""
+        path = shake_path(like, generator) if self.kind == "shake" else _line(self.angle_deg, like)
+        reach = 0.0 if self.kind == "defocus" else (self.size_px - 1) / 2
+        return Movement(
+            camera_px=path * reach,
+            object_px=_line(self.object_deg, like) * (self.object_px / 2),
+            # A path that wanders is longer than its extent.
+            length_px=3 * reach + self.object_px,
+            roll_deg=self.roll_deg,
+            zoom=self.zoom,
+            object_share=self.object_share if self.object_px > 0 else 0.0,
+            frames=self.frames,
+        )
 
 
 def blur_kernels(params: Sequence[Blur], like: Tensor, generator: torch.Generator) -> Tensor:

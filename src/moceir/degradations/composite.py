@@ -33,6 +33,8 @@ SINGLE: dict[str, type[Degradation]] = {
 }
 """What composites are made of."""
 
+# What is laid over a picture without light leaves nothing to restore.
+_DUSK = "low_light:exposure=0.05..0.4"
 # Haze as bright as by day would hide that the picture is dark.
 _DUSK_HAZE = "haze:airlight=0.5"
 
@@ -41,13 +43,13 @@ CDD11: dict[str, str] = {
     "haze": "haze",
     "rain": "rain",
     "snow": "snow",
-    "low_haze": f"low_light+{_DUSK_HAZE}",
-    "low_rain": "low_light+rain",
-    "low_snow": "low_light+snow",
+    "low_haze": f"{_DUSK}+{_DUSK_HAZE}",
+    "low_rain": f"{_DUSK}+rain",
+    "low_snow": f"{_DUSK}+snow",
     "haze_rain": "haze+rain",
     "haze_snow": "haze+snow",
-    "low_haze_rain": f"low_light+{_DUSK_HAZE}+rain",
-    "low_haze_snow": f"low_light+{_DUSK_HAZE}+snow",
+    "low_haze_rain": f"{_DUSK}+{_DUSK_HAZE}+rain",
+    "low_haze_snow": f"{_DUSK}+{_DUSK_HAZE}+snow",
 }
 """The eleven of CDD-11 (Guo et al. 2024, OneRestore) by the names of its folders, as text for `parse`."""
 
@@ -95,7 +97,7 @@ class Composite(Degradation):
 
 
 class Real(Composite):
-    """A photograph with a past: blurred, resized, noisy and compressed in random order, and then once more.
+    """A photograph with a past: blurred, resized, noisy and compressed in random order, then once more, then saved.
 
     The second-order model of Real-ESRGAN (Wang et al. 2021) with the shuffled order of BSRGAN (Zhang et al. 2021), and
     milder than either: the picture keeps its size, and something to restore.
@@ -103,12 +105,14 @@ class Real(Composite):
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """All four kinds in a first round; about half of them, and weaker, in a second one."""
+        """All four kinds in a first round; about half of them, and weaker, in a second one; mostly JPEG at the end."""
         steps: list[Degradation] = []
         for share, strength in ((1.0, 1.0), (0.5, 0.5)):
             order = torch.randperm(4, generator=generator, device=generator.device).tolist()
             drawn = _draw_wear(generator, strength)
             steps += [drawn[i] for i in order if chance(generator, share)]
+        if chance(generator, 0.6):
+            steps.append(Jpeg(quality=int(uniform(generator, 50, 96)), subsample=chance(generator, 0.75)))
         return cls(steps=tuple(steps))
 
 
@@ -145,15 +149,21 @@ def apply_each(
 def _draw_wear(generator: torch.Generator, strength: float) -> tuple[Degradation, ...]:
     """Draw one of each kind that a photograph meets on its way; `strength` in (0, 1] scales the worst case."""
     sigma, shot = uniform(generator, 1, 12 * strength), uniform(generator, 0, 2 * strength)
+    varied = chance(generator, 0.4)
     return (
         Blur(
             kind=choice(generator, ("shake", "motion", "defocus")),
             size_px=uniform(generator, 1, 1 + 6 * strength),
             angle_deg=uniform(generator, -90, 90),
+            roll_deg=uniform(generator, -strength, strength) if varied else 0.0,
+            zoom=1 + uniform(generator, -0.02, 0.02) * strength if varied else 1.0,
         ),
         Resize(
             scale=uniform(generator, 1, 1 + 1.5 * strength),
-            up=choice(generator, ("nearest", "bilinear", "bicubic")),
+            up="nearest" if chance(generator, 0.1) else choice(generator, ("bilinear", "bicubic")),
+            down=choice(generator, ("bicubic", "bilinear", "area")),
+            sharpen=uniform(generator, 0, 1.2 * strength) if chance(generator, 0.4) else 0.0,
+            quality=int(uniform(generator, 100 - 40 * strength, 96)) if chance(generator, 0.3) else 0,
         ),
         PoissonGaussian(sigma_255=sigma, shot=shot),
         Jpeg(quality=int(uniform(generator, 90 - 55 * strength, 96)), subsample=chance(generator, 0.75)),

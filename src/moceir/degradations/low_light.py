@@ -1,7 +1,8 @@
 """Low light: too few photons, so dark, off in colour and noisy at once.
 
 The picture is taken to linear light by a power (the drawn `gamma`: above 2.2 it also crushes the shadows), exposed too
-short, tinted, given sensor noise where noise arises, and encoded again for display by the usual power of 1 / 2.2.
+short, tinted, given sensor noise where noise arises, and encoded again for display by the usual power of 1 / 2.2. What
+the file then rounds to whole levels is lost: at 1/200 white is level 23 of 255.
 """
 
 from collections.abc import Sequence
@@ -11,9 +12,12 @@ import pydantic
 import torch
 from torch import Tensor
 
-from moceir.degradations.base import Degradation, log_uniform, normal_like, per_image, uniform
+from moceir.degradations.base import Degradation, chance, log_uniform, normal_like, per_image, uniform
 
 _DISPLAY_GAMMA = 2.2
+# A steep curve with a shorter exposure, or more photon noise than this share of it, would leave nothing visible.
+_STEEP_FROM = 0.02
+_MOST_SHOT = 0.05
 
 
 class LowLight(Degradation):
@@ -21,7 +25,7 @@ class LowLight(Degradation):
 
     exposure: float = pydantic.Field(default=0.12, gt=0, le=1)
     """Share of the light that a good exposure would have had."""
-    gamma: float = pydantic.Field(default=2.2, ge=1, le=4)
+    gamma: float = pydantic.Field(default=2.2, ge=1, le=6)
     """Power that takes the picture to linear light; above 2.2 shadows get darker than the exposure alone makes them."""
     cast_red: float = pydantic.Field(default=1.0, ge=0.5, le=1.5)
     """Gain of red relative to green, in linear light."""
@@ -31,20 +35,37 @@ class LowLight(Degradation):
     """Standard deviation of the noise that is there without light; linear light, 1 is white."""
     shot: float = pydantic.Field(default=0.001, ge=0, le=0.1)
     """Photon noise has the variance `shot * light`; linear light, 1 is white."""
+    rounded: bool = False
+    """Round the result to whole levels of 0..255, as a file of 8 bits does."""
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Exposures of 1/20 to 2/5, dark ones as often as moderate ones."""
-        exposure = log_uniform(generator, 0.05, 0.4)
+        """Exposures of 1/200 to 2/5, dark ones as often as moderate ones; see `docs/degradations.md` for LOL's."""
+        exposure = log_uniform(generator, 0.005, 0.4)
+        # The pairs of LOL have a steep curve.
+        steep = exposure > _STEEP_FROM and chance(generator, 0.5)
         return cls(
             exposure=exposure,
-            # Crushed shadows on top of the shortest exposures would leave nothing in them to restore.
-            gamma=uniform(generator, 1.8, 2.4 + 1.5 * exposure),
-            cast_red=uniform(generator, 0.8, 1.2),
-            cast_blue=uniform(generator, 0.8, 1.2),
-            read_sigma=log_uniform(generator, 0.0002, 0.003),
-            shot=log_uniform(generator, 0.00005, 0.002),
+            gamma=uniform(generator, 3.0, 4.6) if steep else uniform(generator, 1.5, 3.0),
+            cast_red=uniform(generator, 0.7, 1.4),
+            cast_blue=uniform(generator, 0.7, 1.3),
+            read_sigma=min(0.003, exposure * log_uniform(generator, 0.0003, 0.05)),
+            shot=log_uniform(generator, 0.00001, min(0.002, _MOST_SHOT * exposure)),
+            rounded=True,
         )
+
+    def override(self, fixed: dict[str, object]) -> Self:
+        """Replace drawn values; a given exposure takes curve and noise, unless given too, to what it leaves visible."""
+        if "exposure" not in fixed:
+            return super().override(fixed)
+        exposure = super().override(fixed).exposure
+        fitted: dict[str, object] = {
+            "read_sigma": min(0.003, self.read_sigma * exposure / self.exposure),
+            "shot": min(self.shot, _MOST_SHOT * exposure),
+        }
+        if exposure <= _STEEP_FROM:
+            fitted["gamma"] = min(self.gamma, 3.0)
+        return super().override(fitted | fixed)
 
     @classmethod
     def _apply(cls, images: Tensor, params: Sequence[Self], generator: torch.Generator) -> Tensor:
@@ -55,4 +76,6 @@ class LowLight(Degradation):
         read = per_image([p.read_sigma for p in params], images)
         shot = per_image([p.shot for p in params], images)
         noisy = light + (shot * light + read**2).sqrt() * normal_like(images, generator)
-        return noisy.clamp(0, 1) ** (1 / _DISPLAY_GAMMA)
+        shown = noisy.clamp(0, 1) ** (1 / _DISPLAY_GAMMA)
+        rounded = torch.tensor([p.rounded for p in params], device=images.device).view(-1, 1, 1, 1)
+        return torch.where(rounded, (shown * 255).round() / 255, shown)

@@ -1,4 +1,4 @@
-"""Rain: bright streaks of one direction, added to the picture, as in the light-rain benchmarks.
+"""Rain: bright streaks in one or several layers, added to the picture or screened over it.
 
 A streak is a drop smeared by its fall during the exposure, so each one is drawn as a line of points with soft ends, and
 all get their width from one blur. Drawing them one by one, rather than blurring sparse noise with one kernel, lets each
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from moceir.degradations._fields import gaussian_blur, lift, splat
-from moceir.degradations.base import Degradation, chance, log_uniform, per_image, uniform
+from moceir.degradations.base import Degradation, chance, choice, log_uniform, per_image, uniform
 
 # A single streak is this much shorter or longer than `length_px`, at most.
 _SHORTEST, _LONGEST = 0.5, 1.5
@@ -22,10 +22,12 @@ _TILT_RAD = math.radians(2.0)
 # Splatting to four neighbours blurs already, by this standard deviation (that of a triangle of width 2).
 _SPLAT_SIGMA_PX = math.sqrt(1 / 6)
 _MIST_LEVEL = 0.8
+# How length and width, density and strength of the streaks change from one layer to the next one behind it.
+_SMALLER, _DENSER, _FAINTER = 0.6, 1.4, 0.7
 
 
 class Rain(Degradation):
-    """Streaks of rain, optionally a finer layer further away and a mist veil. Never darkens a pixel."""
+    """Streaks of rain in layers at several distances, and a mist veil. Never darkens a pixel."""
 
     angle_deg: float = pydantic.Field(default=10.0, ge=-90, le=90)
     """Direction of the fall from vertical; positive falls towards the lower right."""
@@ -38,25 +40,33 @@ class Rain(Degradation):
     strength: float = pydantic.Field(default=0.6, ge=0, le=1)
     """Brightness of the brightest streaks, 1 being white on black."""
     screen: float = pydantic.Field(default=0.5, ge=0, le=1)
-    """How streaks are laid over: 0 adds and clips, 1 screens, which spares bright regions."""
+    """How streaks are laid over: 0 adds and clips, 1 screens, so that a white streak hides the scene behind it."""
     far_strength: float = pydantic.Field(default=0.0, ge=0, le=1)
     """Brightness of a second layer of finer, shorter and denser streaks; 0 for none."""
     mist: float = pydantic.Field(default=0.0, ge=0, le=1)
     """Opacity of a grey veil that lifts the dark regions; 0 for none."""
+    layers: int = pydantic.Field(default=1, ge=1, le=5)
+    """Layers of streaks; each one behind another is finer, shorter, denser and fainter."""
+    spread_deg: float = pydantic.Field(default=0.0, ge=0, le=45)
+    """How far the direction of a layer differs from that of the layer before it, to alternating sides."""
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Light to moderate rain: the input PSNR is about 25 dB, mostly between 20 and 33."""
-        angle = torch.randn((), generator=generator, device=generator.device).item() * 15
+        """Light to heavy rain, half of it in two or three layers; the input PSNR is mostly between 17 and 35 dB."""
+        angle = torch.randn((), generator=generator, device=generator.device).item() * 18
+        layers, length = choice(generator, (1, 1, 2, 3)), log_uniform(generator, 10, 90)
         return cls(
-            angle_deg=min(max(angle, -45.0), 45.0),
-            length_px=uniform(generator, 12, 60),
-            width_px=log_uniform(generator, 0.7, 3),
-            density=log_uniform(generator, 0.025, 0.18),
-            strength=uniform(generator, 0.35, 0.95),
+            angle_deg=min(max(angle, -60.0), 60.0),
+            length_px=length,
+            # Anything wider would be a flake.
+            width_px=log_uniform(generator, 0.7, min(4, length / 6)),
+            # Each layer adds to it.
+            density=log_uniform(generator, 0.025, 0.25) / layers**0.5,
+            strength=uniform(generator, 0.15, 1),
             screen=uniform(generator, 0, 1),
-            far_strength=uniform(generator, 0.1, 0.35) if chance(generator, 0.2) else 0.0,
-            mist=uniform(generator, 0.02, 0.15) if chance(generator, 0.15) else 0.0,
+            mist=uniform(generator, 0.02, 0.2) if chance(generator, 0.2) else 0.0,
+            layers=layers,
+            spread_deg=uniform(generator, 0, 8) if layers > 1 else 0.0,
         )
 
     @classmethod
@@ -77,6 +87,12 @@ class Rain(Degradation):
             length, breadth = 0.4 * self.length_px, max(0.3, 0.5 * self.width_px)
             far = draw_streaks(size, self.angle_deg, length, breadth, min(1.0, 2 * self.density), like, generator)
             light = light + self.far_strength * far
+        for layer in range(1, self.layers):
+            angle = self.angle_deg + self.spread_deg * math.ceil(layer / 2) * (1 if layer % 2 else -1)
+            smaller, density = _SMALLER**layer, min(1.0, self.density * _DENSER**layer)
+            length, breadth = max(1.0, smaller * self.length_px), max(0.3, smaller * self.width_px)
+            streaks = draw_streaks(size, angle, length, breadth, density, like, generator)
+            light = light + self.strength * _FAINTER**layer * streaks
         return light.clamp(max=1)
 
 

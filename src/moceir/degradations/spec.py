@@ -4,17 +4,35 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 import pydantic
 import torch
 from torch import Tensor
 
-from moceir.degradations.base import Degradation, check_depth
+from moceir.degradations.base import Degradation, check_depth, uniform
 from moceir.degradations.composite import CDD11, SINGLE, Composite, Real, apply_each, flatten
 from moceir.errors import ConfigError, did_you_mean
 
 DEGRADATIONS: dict[str, type[Degradation]] = SINGLE | {"real": Real}
 """What `DegradationSpec` can draw, by name."""
+
+
+class Range(NamedTuple):
+    """Numbers to draw from, uniformly; whole ones, both ends included, if both ends are whole by type."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Return the text that `parse` reads as this range."""
+        return f"{self.low}..{self.high}"
+
+    def draw(self, generator: torch.Generator) -> float:
+        """Draw one number."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return int(uniform(generator, self.low, self.high + 1))
+        return uniform(generator, self.low, self.high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +41,8 @@ class DegradationSpec:
 
     Args:
         name: A key of `DEGRADATIONS`.
-        fixed: Values by parameter name (or its short form); text is converted as the parameter needs.
+        fixed: Values, or a `Range` of them, by parameter name (or its short form); text is converted as the parameter
+            needs, `"0.05..0.4"` to a range.
 
     Raises:
         ConfigError: If the name or a parameter is unknown, or a value does not fit.
@@ -72,10 +91,26 @@ class DegradationSpec:
         return (self.name,)
 
     def draw(self, generator: torch.Generator) -> Degradation:
-        """Draw the parameters of one sample; the fixed values stand."""
-        return self.kind.draw(generator).override(dict(self.fixed))
+        """Draw the parameters of one sample; the fixed values stand, and ranges are drawn from."""
+        drawn = self.kind.draw(generator)
+        values = {k: v.draw(generator) if isinstance(v, Range) else v for k, v in self.fixed.items()}
+        return drawn.override(values)
 
     def _checked(self, key: str, value: object) -> object:
+        if isinstance(value, Range) or (isinstance(value, str) and ".." in value):
+            low, high = (
+                self._checked(key, end) for end in (value if isinstance(value, Range) else value.split("..", 1))
+            )
+            if (
+                not (isinstance(low, int | float) and isinstance(high, int | float))
+                or isinstance(low, bool)
+                or low >= high
+            ):
+                raise ConfigError(
+                    f"bad range '{value}' for parameter {key!r} of degradation {self.name!r}; give two numbers, "
+                    "the smaller one first"
+                )
+            return Range(low, high)
         try:
             return getattr(self.kind.model_validate({key: value}), key)
         except pydantic.ValidationError as error:
@@ -118,8 +153,9 @@ def parse(text: str) -> Spec:
 
     Args:
         text: Each one is a name of `DEGRADATIONS`, or a name, a colon and `parameter=value` pairs with commas between:
-            `"noise:sigma=25"`, `"low_light+haze+rain:strength=0.6"` (applied from left to right). The names of `CDD11`,
-            as `"low_haze_rain"`, stand for what that table holds.
+            `"noise:sigma=25"`, `"low_light+haze+rain:strength=0.6"` (applied from left to right). A value can be a
+            range to draw from: `"low_light:exposure=0.05..0.4"`. The names of `CDD11`, for example `"low_haze_rain"`,
+            stand for what that table holds.
 
     Returns:
         The spec. Its `str` is a text with the same meaning.

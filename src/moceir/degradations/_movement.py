@@ -1,0 +1,160 @@
+"""Pictures of a scene that moves during the exposure: the mean of frames, each one a warped copy of the picture."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from moceir.degradations._fields import guided_filter, luma, smooth_noise
+from moceir.degradations.base import per_image
+
+# A continuous exposure is the mean of frames about a pixel apart, but of no more than this.
+_MOST_FRAMES = 32
+
+
+class Movement(NamedTuple):
+    """What moves during the exposure of one picture.
+
+    Attributes:
+        camera_px: Where the picture lies at evenly spaced times, `(2, S)`: y and x in pixels from its own place.
+        object_px: Where an object lies relative to the scene at the same times, `(2, S)`.
+        length_px: About how far camera and object move in all.
+        roll_deg: By how much the picture turns during the exposure.
+        zoom: Its scale at the end relative to that at the start.
+        object_share: Diameter of the object as a share of the shorter side; 0 for no object.
+        frames: Frames to average; 0 for as many as make the exposure look continuous.
+    """
+
+    camera_px: Tensor
+    object_px: Tensor
+    length_px: float
+    roll_deg: float
+    zoom: float
+    object_share: float
+    frames: int
+
+
+def mean_of_frames(images: Tensor, movements: Sequence[Movement], generator: torch.Generator) -> Tensor:
+    """Average the frames of moving scenes.
+
+    Args:
+        images: `(B, 3, H, W)`, in the values that are to be averaged: linear light, or display values.
+        movements: One per picture.
+        generator: Source of the centres of rotation and of the shapes of objects, on the device of `images`.
+
+    Returns:
+        `(B, 3, H, W)`.
+    """
+    counts = [m.frames or _enough_frames(m, *images.shape[-2:]) for m in movements]
+    camera, own, turns = _sampled(movements, counts, images)
+    # Anywhere in the picture, as for a crop of a larger one.
+    size = images.new_tensor(images.shape[-2:])
+    centres = (torch.rand(len(images), 2, generator=generator, dtype=images.dtype, device=images.device) - 0.5) * size
+    scene_maps = _maps(camera, turns, movements, centres, images)
+
+    shares = [m.object_share for m in movements if m.object_share > 0]
+    moving = torch.tensor([i for i, m in enumerate(movements) if m.object_share > 0], device=images.device).long()
+    scene, front, front_maps = images, images[moving], scene_maps
+    if shares:
+        shapes = _shapes(images[moving], shares, generator)
+        front = torch.cat([images[moving] * shapes, shapes], dim=1)
+        front_maps = _maps(camera + own, turns, movements, centres, images)[:, moving]
+        scene = images.clone()
+        scene[moving] = _without(images[moving], shapes)
+
+    # Pictures with fewer frames than others wait at their last one, with no weight.
+    weights = images.new_tensor([[float(k < n) / n for n in counts] for k in range(max(counts))])
+    mean = torch.zeros_like(images)
+    for k, weight in enumerate(weights):
+        frame = _warp(scene, scene_maps[k])
+        if shares:
+            layer = _warp(front, front_maps[k])
+            frame[moving] = frame[moving] * (1 - layer[:, 3:]) + layer[:, :3]
+        mean += weight.view(-1, 1, 1, 1) * frame
+    return mean
+
+
+def _enough_frames(movement: Movement, height: int, width: int) -> int:
+    """Count the frames that a continuous exposure needs so that the steps between them do not show."""
+    turned = math.radians(abs(movement.roll_deg)) + abs(math.log(movement.zoom))
+    return min(_MOST_FRAMES, math.ceil(movement.length_px + math.hypot(height, width) / 2 * turned) + 2)
+
+
+def _sampled(movements: Sequence[Movement], counts: Sequence[int], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Read the movements at the times of the frames.
+
+    Returns:
+        The places of scene and object `(F, B, 2)` in pixels, and the share of roll and zoom that has happened
+        `(F, B, 1)`, -0.5 to 0.5. F is the largest count; whatever has fewer frames stays at its last.
+    """
+    frames, steps = max(counts), movements[0].camera_px.shape[1]
+    # From 0 to 1; a single frame is taken in the middle.
+    times = [[min(k / (n - 1), 1.0) if n > 1 else 0.5 for n in counts] for k in range(frames)]
+    at = torch.tensor([[round(t * (steps - 1)) for t in row] for row in times], device=like.device)
+    index = at.T[:, None].expand(-1, 2, -1)
+    camera, own = (
+        torch.stack(paths).gather(2, index).permute(2, 0, 1)
+        for paths in ([m.camera_px for m in movements], [m.object_px for m in movements])
+    )
+    return camera, own, like.new_tensor(times)[..., None] - 0.5
+
+
+def _maps(shift: Tensor, turns: Tensor, movements: Sequence[Movement], about: Tensor, images: Tensor) -> Tensor:
+    """Say where each frame takes its pixels from, as matrices for `affine_grid`.
+
+    Args:
+        shift: Places of the picture in pixels, `(F, B, 2)`, y and x.
+        turns: Share of roll and zoom that has happened, `(F, B, 1)`.
+        movements: By how much pictures turn and grow in all.
+        about: Centres of the turn, `(B, 2)`, in pixels from the middle of the picture.
+        images: The pictures `(B, 3, H, W)`.
+
+    Returns:
+        `(F, B, 2, 3)`.
+    """
+    height, width = images.shape[-2:]
+    angle = turns[..., 0] * images.new_tensor([math.radians(m.roll_deg) for m in movements])
+    scale = torch.exp(-turns[..., 0] * images.new_tensor([math.log(m.zoom) for m in movements]))
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    # An output pixel q shows `about + R (q - about - shift)`. In the coordinates of affine_grid x comes before y and
+    # the picture reaches from -1 to 1.
+    y, x = about.unbind(-1)
+    down, right = (shift + about).unbind(-1)
+    from_x = (x - cos * right - sin * down) * (2 / width)
+    from_y = (y + sin * right - cos * down) * (2 / height)
+    rows = [cos, sin * (height / width), from_x, -sin * (width / height), cos, from_y]
+    return torch.stack(rows, dim=-1).unflatten(-1, (2, 3))
+
+
+def _warp(images: Tensor, maps: Tensor) -> Tensor:
+    """Take the pixels of `(B, C, H, W)` from where `(B, 2, 3)` matrices say, reflecting at the border."""
+    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def _shapes(images: Tensor, shares: Sequence[float], generator: torch.Generator) -> Tensor:
+    """Draw the shape of an object for each picture, with edges that follow those of the picture: `(B, 1, H, W)`."""
+    height, width = images.shape[-2:]
+    centres = 0.2 + 0.6 * torch.rand(len(images), 2, generator=generator, dtype=images.dtype, device=images.device)
+    rows = torch.arange(height, dtype=images.dtype, device=images.device).view(1, 1, -1, 1)
+    columns = torch.arange(width, dtype=images.dtype, device=images.device).view(1, 1, 1, -1)
+    radius = per_image([max(1.0, share * min(height, width) / 2) for share in shares], images)
+    distance = torch.hypot(
+        rows - height * centres[:, 0].view(-1, 1, 1, 1), columns - width * centres[:, 1].view(-1, 1, 1, 1)
+    )
+    ragged = 1.2 - distance / radius + 0.8 * (smooth_noise(images, 4, generator) - 0.5)
+    return torch.sigmoid(12 * guided_filter(luma(images), ragged.clamp(-1, 1), radius_share=0.04))
+
+
+def _without(images: Tensor, shapes: Tensor) -> Tensor:
+    """Fill the place of objects with what lies around them, for when they move away from it."""
+    radius = max(1, min(images.shape[-2:]) // 16)
+    window, outside = 2 * radius + 1, 1 - shapes
+    known = F.avg_pool2d(outside, window, stride=1, padding=radius)
+    around = F.avg_pool2d(images * outside, window, stride=1, padding=radius) / known.clamp(min=1e-3)
+    # In the middle of a large object nothing lies around: it stays, and shows only if the object moves that far.
+    filled = torch.lerp(images, around, (known / 0.05).clamp(max=1))
+    return torch.lerp(images, filled, shapes)
