@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from support import moceir_process, run, write_picture
 
 import moceir
 from moceir import image_io
 from moceir.models.execution.compilation import CompiledInference
 from moceir.restoration.memory import peak_bytes
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "degraded"
 
 
 def test_a_file_becomes_a_file(tmp_path: Path, model_folder: Path) -> None:
@@ -161,12 +162,12 @@ def test_the_precision_reaches_the_network(tmp_path: Path, model_folder: Path) -
 def test_compiling_is_asked_for_by_an_option(
     tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[torch.device] = []
+    asked: list[moceir.MoCEIR] = []
 
     class Recorded(CompiledInference):
-        def __init__(self, network: moceir.MoCEIR, device: torch.device) -> None:
-            asked.append(device)
-            super().__init__(network, device)
+        def __init__(self, network: moceir.MoCEIR) -> None:
+            asked.append(network)
+            super().__init__(network)
 
     monkeypatch.setattr("moceir.restoration.engine.CompiledInference", Recorded)
     write_picture(tmp_path / "in.png", 20, 30)
@@ -175,7 +176,7 @@ def test_compiling_is_asked_for_by_an_option(
     assert run(*command, "-o", tmp_path / "plain.png").exit_code == 0
     assert not asked
     assert run(*command, "-o", tmp_path / "compiled.png", "--compile").exit_code == 0
-    assert asked == [torch.device("cpu")]
+    assert len(asked) == 1
     assert (tmp_path / "compiled.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
 
 
@@ -215,3 +216,18 @@ def test_help_and_version_answer_without_torch() -> None:
     assert "moceir" in moceir_process("--version").stdout
     help_text = moceir_process("--help").stdout
     assert all(command in help_text for command in ("restore", "degrade", "train", "evaluate"))
+
+
+def test_tones_are_kept_on_request(tmp_path: Path) -> None:
+    scene = image_io.read(EXAMPLES / "low_light_coffee.png").rgb
+    image_io.write(tmp_path / "dark.png", image_io.Picture(scene))
+
+    def shift(name: str, *options: str) -> float:
+        run("restore", tmp_path / "dark.png", "-o", tmp_path / name, *options)
+        restored = image_io.read(tmp_path / name).rgb
+        return float(np.abs(restored.astype(float).mean((0, 1)) - scene.mean((0, 1))).max())
+
+    assert shift("bright.png") > 30, "tiny takes the scene for underexposed"
+    assert shift("kept.png", "--keep-tones") < 2
+    expected = moceir.Restorer.from_pretrained("tiny").restore(scene, keep_tones=True)
+    np.testing.assert_array_equal(image_io.read(tmp_path / "kept.png").rgb, expected)

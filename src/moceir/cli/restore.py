@@ -92,6 +92,14 @@ def restore_command(
     strength: Annotated[
         float, typer.Option(metavar="0..1", help="How much of the restoration to take: 0 is none, 1 is all.")
     ] = 1.0,
+    keep_tones: Annotated[
+        bool,
+        typer.Option(
+            "--keep-tones",
+            metavar="",
+            help="Keep brightness and colours at large scales: for dusk and mist, which are not faults.",
+        ),
+    ] = False,
     file_format: Annotated[
         Format,
         typer.Option(
@@ -235,6 +243,7 @@ def restore_command(
         "experts": experts,
         "effort": effort,
         "strength": strength,
+        "keep_tones": keep_tones,
         "memory_limit": memory_limit,
         "format": None if file_format is Format.auto else file_format.value,
         "quality": quality,

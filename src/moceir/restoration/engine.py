@@ -23,6 +23,7 @@ from moceir.restoration.options import RestoreOptions
 from moceir.restoration.reports import routing_reports
 from moceir.restoration.result import RestorationResult
 from moceir.restoration.tiling import restore_in_tiles, tile_sides
+from moceir.restoration.tones import keep_tones
 
 FREE_SHARE = 0.9
 """How much of the free memory is used if no limit is given."""
@@ -98,6 +99,8 @@ class Engine:
         _check_fork(self.device)
         given = images.to(self.device)
         restored, decisions, tile_px, seconds = self._in_what_fits(given, options)
+        if options.keep_tones:
+            restored = keep_tones(given, restored)
         if options.strength < 1:
             restored = given.lerp(restored, options.strength)
         height, width = images.shape[-2:]

@@ -120,6 +120,8 @@ class RestoreOptions(StrictModel):
     """``low``, ``auto``, ``high`` or a number: shifts what the routers choose. Less effort never costs more."""
     strength: Annotated[float, _checked(_strength)] = 1.0
     """How much of the restoration to take, from 0 (the picture as it came) to 1 (all of it)."""
+    keep_tones: bool = False
+    """Keep the brightness and colours of the input at large scales, so that dusk and mist stay as they are."""
     memory_limit: Annotated[int | None, _checked(parse_bytes)] = None
     """Bytes that a restoration may take beside the loaded network, also as text such as ``4GB``; None is nine tenths of
     what is free on the device at the time."""
