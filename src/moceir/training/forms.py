@@ -92,6 +92,7 @@ def choose_step(
     repeated_noise = few_noise.repeat(1, times, 1)
     for form in forms[:-1]:
         reference = reference or plain_gradients(learner, few, few_noise)
+        say(f"preparing a step: {form}")
         try:
             step = build(learner, form)
             whole, worst = _trial(learner, step, repeated, repeated_noise, reference)
@@ -125,7 +126,8 @@ def plain_gradients(learner: Learner, batch: Sample, noise: Tensor) -> dict[str,
     """Compute the gradients of the plain network in float32, by parameter."""
     learner.optimizer.zero_grad(set_to_none=True)
     learner.losses(batch, noise, learner.network, "float32").total.backward()
-    found = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in learner.named.items()}
+    learner.complete_gradients()
+    found = {name: p.grad.clone() for name, p in learner.named.items() if p.grad is not None}
     learner.optimizer.zero_grad(set_to_none=True)
     if learner.device.type == "cuda":
         torch.cuda.empty_cache()  # a recorded step takes memory of its own
