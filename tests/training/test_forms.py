@@ -82,7 +82,7 @@ def test_what_cannot_be_built_gives_way(
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("no compiler here\nand a long trace")
 
-    monkeypatch.setattr(EncoderBlock, "compile", refuse)
+    monkeypatch.setattr(torch.nn.Module, "compile", refuse)
     said: list[str] = []
     chosen = choose_step(learner, *batch, forms_for(torch.device("cpu"), compiled=True), said.append)
     assert chosen == learner.step

@@ -6,18 +6,17 @@ gradients differ, gives way to the next safer one. The last form is the plain st
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from moceir.data.synthesis import Sample
+from moceir.models.execution.compilation import compile_for_training
 from moceir.models.execution.device import faster_class
 from moceir.models.execution.views import view
-from moceir.models.network import DecoderBlock, EncoderBlock, MoCEIR
 from moceir.models.routing import ExpertMixture
 from moceir.training.learner import Learner
 
@@ -40,7 +39,7 @@ class Form(NamedTuple):
 
     Attributes:
         adapted: With the layers of ``models.execution.device``.
-        compiled: With compiled blocks.
+        compiled: With compiled parts.
         graph: Recorded as one CUDA graph, which leaves nothing to launch but itself.
     """
 
@@ -167,13 +166,12 @@ def _block_of(name: str) -> str:
 def build(learner: Learner, form: Form) -> Step:
     """Make a learner compute in a form; returns its step."""
     network = view(learner.network, faster_class if form.adapted else lambda _: None)
-    for part in network.modules():
-        if isinstance(part, ExpertMixture):
-            part.all_at_once = form.compiled or form.graph
-        if form.compiled and isinstance(part, EncoderBlock | DecoderBlock):
-            part.compile(dynamic=False)
     if form.compiled:
-        _prepare_compiler(network)
+        compile_for_training(network, sizes=1)
+    elif form.graph:
+        for part in network.modules():
+            if isinstance(part, ExpertMixture):
+                part.all_at_once = True
     learner.view = network
     learner.optimizer.zero_grad(set_to_none=True)
     return _Recorded(learner) if form.graph else learner.step
@@ -188,15 +186,6 @@ def _trial(
         step(batch, noise)
         ours = {name: p.grad for name, p in learner.named.items()}
         return agreement({name: g for name, g in ours.items() if g is not None}, reference)
-
-
-def _prepare_compiler(network: MoCEIR) -> None:
-    # The compiler uses what torch itself has deprecated.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\._inductor")
-    warnings.filterwarnings("ignore", message="Torchinductor does not support code generation for complex")
-    # All blocks of a kind share one cache; beyond its limit torch would go on without compiling.
-    config: Any = torch._dynamo.config  # pyright: ignore[reportPrivateUsage] - torch documents it so
-    config.recompile_limit = max(config.recompile_limit, 2 * len(list(network.modules())))
 
 
 class _Recorded:
