@@ -37,6 +37,7 @@ def states_in(folder: Path) -> list[str]:
     return json.loads(manifest.read_text()).get(STATE_FILE, {}).get("parts", []) if manifest.exists() else []
 
 
+@pytest.mark.slow
 def test_a_loan_from_packing_to_the_verdict(
     tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

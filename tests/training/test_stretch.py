@@ -125,6 +125,7 @@ def test_a_state_comes_back_exactly_but_for_the_moments(options: TrainOptions, t
     assert (again.model, again.recipe, again.steps) == (state.model, state.recipe, state.steps)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_and_continue_its_state(options: TrainOptions) -> None:
     # A large weight on the balance loss, which is where the processes must work together.
     changes = {"loss": {"balance": 10}}
@@ -138,6 +139,7 @@ def test_two_processes_equal_one_and_continue_its_state(options: TrainOptions) -
     assert scores[0][0][1] == pytest.approx(scores[1][0][1], abs=1e-2)
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_with_the_recipe_of_the_state(options: TrainOptions) -> None:
     stretch(options, "run")
     state = options.output / STATE_FILE

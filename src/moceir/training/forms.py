@@ -6,9 +6,8 @@ gradients differ, gives way to the next safer one. The last form is the plain st
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +15,9 @@ from torch import Tensor
 
 from moceir.data.synthesis import Sample
 from moceir.models.execution import for_training
+from moceir.models.execution.compilation import compile_layers
 from moceir.models.execution.device import faster_class
 from moceir.models.execution.views import view
-from moceir.models.network import DecoderBlock, EncoderBlock, MoCEIR
 from moceir.training.learner import Learner
 
 Step = Callable[[Sample, Tensor], None]
@@ -40,7 +39,7 @@ class Form(NamedTuple):
 
     Attributes:
         adapted: With the layers of ``models.execution.device``.
-        compiled: With compiled blocks.
+        compiled: With compiled parts.
         graph: Recorded as one CUDA graph, which leaves nothing to launch but itself.
     """
 
@@ -92,6 +91,7 @@ def choose_step(
     repeated_noise = few_noise.repeat(1, times, 1)
     for form in forms[:-1]:
         reference = reference or plain_gradients(learner, few, few_noise)
+        say(f"preparing a step: {form}")
         try:
             step = build(learner, form)
             whole, worst = _trial(learner, step, repeated, repeated_noise, reference)
@@ -125,7 +125,8 @@ def plain_gradients(learner: Learner, batch: Sample, noise: Tensor) -> dict[str,
     """Compute the gradients of the plain network in float32, by parameter."""
     learner.optimizer.zero_grad(set_to_none=True)
     learner.losses(batch, noise, learner.network, "float32").total.backward()
-    found = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in learner.named.items()}
+    learner.complete_gradients()
+    found = {name: p.grad.clone() for name, p in learner.named.items() if p.grad is not None}
     learner.optimizer.zero_grad(set_to_none=True)
     if learner.device.type == "cuda":
         torch.cuda.empty_cache()  # a recorded step takes memory of its own
@@ -168,10 +169,7 @@ def build(learner: Learner, form: Form) -> Step:
     if form.adapted:
         network = view(network, faster_class)
     if form.compiled:
-        _prepare_compiler(network)
-        for part in network.modules():
-            if isinstance(part, EncoderBlock | DecoderBlock):
-                part.compile(dynamic=False)
+        compile_layers(network, sizes=1)
     learner.view = network
     learner.optimizer.zero_grad(set_to_none=True)
     return _Recorded(learner) if form.graph else learner.step
@@ -186,15 +184,6 @@ def _trial(
         step(batch, noise)
         ours = {name: p.grad for name, p in learner.named.items()}
         return agreement({name: g for name, g in ours.items() if g is not None}, reference)
-
-
-def _prepare_compiler(network: MoCEIR) -> None:
-    # The compiler uses what torch itself has deprecated.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\._inductor")
-    warnings.filterwarnings("ignore", message="Torchinductor does not support code generation for complex")
-    # All blocks of a kind share one cache; beyond its limit torch would go on without compiling.
-    config: Any = torch._dynamo.config  # pyright: ignore[reportPrivateUsage] - torch documents it so
-    config.recompile_limit = max(config.recompile_limit, 2 * len(list(network.modules())))
 
 
 class _Recorded:

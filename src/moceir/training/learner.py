@@ -82,10 +82,7 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         losses = self.losses(batch, noise)
         losses.total.backward()
-        for p in self.parameters:
-            if p.grad is None:  # an expert that no image of the batch went to
-                p.grad = torch.zeros_like(p)
-        self.team.average_gradients(self.parameters)
+        self.complete_gradients()
         limit = self.recipe.optimizer.clip_norm
         norm = nn.utils.clip_grad_norm_(self.parameters, torch.inf if limit is None else limit)
         self.bad.copy_(~torch.isfinite(norm))
@@ -94,6 +91,13 @@ class Learner:
             if self._update_average is not None:
                 self._update_average(self._averaged, list(self.network.parameters()), None)
             self.totals += torch.stack([*losses, self.bad]).detach()
+
+    def complete_gradients(self) -> None:
+        """Give every parameter a gradient: that of the joint batch, and zero where no image went to an expert."""
+        for p in self.parameters:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+        self.team.average_gradients(self.parameters)
 
     def losses(
         self, batch: Sample, noise: Tensor, network: MoCEIR | None = None, precision: str | None = None

@@ -76,7 +76,11 @@ def train_stretch(
     Raises:
         TrainingError: If the loss or its gradient is not a number.
     """
-    return _Stretch(team, recipe, options, beginning, pairs, device).run()
+    stretch = _Stretch(team, recipe, options, beginning, pairs, device)
+    try:
+        return stretch.run()
+    finally:
+        stretch.close()
 
 
 class _Stretch:
@@ -159,6 +163,12 @@ class _Stretch:
             self._look(self.learner.steps - looked)
         return self._finish(began)
 
+    def close(self) -> None:
+        """Take the bar away and write the log out, however the stretch ended."""
+        self.report.close()
+        if self.board is not None:
+            self.board.close()
+
     def _forms(self) -> Sequence[Form]:
         return forms_for(self.learner.device, compiled=self.recipe.compile, adapted=self.options.device_layers)
 
@@ -212,10 +222,8 @@ class _Stretch:
             if self.board is not None:
                 for name, value in {"val/psnr_db": mean, **{f"val/psnr_db/{t}": v for t, v in scores.items()}}.items():
                     self.board.add_scalar(name, value, learner.steps)
-        self.report.close()
         folder = self.options.output / "best"
-        if self.board is not None:
-            self.board.close()
+        if self.team.rank == 0:
             description = ModelFile(
                 model=learner.network.config,
                 provenance={

@@ -31,19 +31,31 @@ MOST_SIZES = 8
 def compiled_for_training(network: MoCEIR, sizes: int) -> MoCEIR:
     """Create a view of a network that ``torch.compile`` works on; its first steps then take minutes.
 
-    Experts get the whole batch, whatever the routes, so that no shape changes from step to step. Blocks are not
-    compiled whole: torch 2.13 gave wrong gradients on processors for those of the encoder on maps of 2 x 2 pixels.
+    Experts get the whole batch, whatever the routes, so that no shape changes from step to step.
 
     Args:
         network: The network.
         sizes: How many sizes the batches will have, with a graph for each.
     """
     fast = for_training(network, fixed_shapes=True)
-    blocks = [part for part in fast.modules() if isinstance(part, EncoderBlock | DecoderBlock)]
-    norms = [norm for block in blocks for norm in (block.norm_attention, block.norm_ffn)]
-    parts = [part for part in fast.modules() if isinstance(part, (*ON_EVERY_ROUTE, Expert))]
-    _compile([*parts, *norms], sizes)
+    compile_layers(fast, sizes)
     return fast
+
+
+def compile_layers(network: MoCEIR, sizes: int) -> None:
+    """Let ``torch.compile`` work on the layers of a view for training, in place.
+
+    Blocks are not compiled whole: torch 2.13 gave wrong gradients on processors for those of the encoder on maps of
+    2 x 2 pixels.
+
+    Args:
+        network: A view whose shapes do not depend on routes; see `for_training`.
+        sizes: How many sizes the batches will have, with a graph for each.
+    """
+    blocks = [part for part in network.modules() if isinstance(part, EncoderBlock | DecoderBlock)]
+    norms = [norm for block in blocks for norm in (block.norm_attention, block.norm_ffn)]
+    parts = [part for part in network.modules() if isinstance(part, (*ON_EVERY_ROUTE, Expert))]
+    _compile([*parts, *norms], sizes)
 
 
 def compiled_for_inference(network: MoCEIR, *, graphs: bool = False) -> MoCEIR:
