@@ -7,6 +7,7 @@ safetensors hold numbers only, and pickled checkpoints are read with ``weights_o
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from moceir.weights.tensors import fill, read_checkpoint, read_safetensors
 BUNDLED = Path(__file__).parents[1] / "pretrained"
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
+HUB_NAME = re.compile(r"(?!\.)[\w.-]+/(?!\.)[\w.-]+(?<!\.ckpt)")
+"""``user/name``; a path to a checkpoint that is not there is none."""
 
 
 class ModelFile(StrictModel):
@@ -49,10 +53,11 @@ def load(name_or_folder: str | Path) -> MoCEIR:
     """Load a network in evaluation mode.
 
     Args:
-        name_or_folder: A bundled model (``"tiny"``), a folder with ``model.safetensors`` and ``config.json``, or a
-            published Lightning checkpoint (``.ckpt``).
+        name_or_folder: A bundled model (``"tiny"``), a folder with ``model.safetensors`` and ``config.json``, a
+            published Lightning checkpoint (``.ckpt``), or ``user/name`` on the Hugging Face Hub.
 
     Raises:
+        MissingExtraError: If a name of the Hub is given and huggingface_hub is not installed.
         WeightsError: If there is no such model, or its files are missing, damaged, unsafe or do not fit together.
     """
     path = resolve(name_or_folder)
@@ -66,7 +71,7 @@ def load(name_or_folder: str | Path) -> MoCEIR:
 
 
 def resolve(name_or_folder: str | Path) -> Path:
-    """Turn a model's name, folder or checkpoint file into an existing path.
+    """Turn a model's name, folder or checkpoint file into an existing path; models of the Hub are downloaded once.
 
     Raises:
         WeightsError: If there is none; the message lists the bundled names.
@@ -77,10 +82,15 @@ def resolve(name_or_folder: str | Path) -> Path:
     path = Path(name_or_folder)
     if path.is_dir() or path.is_file():
         return path
+    if isinstance(name_or_folder, str) and HUB_NAME.fullmatch(name_or_folder):
+        # Which itself writes folders; and few models come from there.
+        from moceir.weights.hub import fetch  # noqa: PLC0415
+
+        return fetch(name_or_folder)
     names = ", ".join(bundled) or "none"
     msg = (
         f"there is no model '{name_or_folder}': give a bundled name ({names}), a folder holding {WEIGHTS_FILE} and "
-        f"{CONFIG_FILE}, or a published .ckpt file"
+        f"{CONFIG_FILE}, a published .ckpt file, or user/name on the Hugging Face Hub"
     )
     raise WeightsError(msg)
 
