@@ -2,15 +2,19 @@
 
     python benchmarks/interop.py --model tiny --size 256x256 --size 512x512 --json out.json
 
-Uses one thread. Seconds are processor time, the median of some rounds in which all take turns. ``package`` is what
-``moceir restore`` runs, ``plain`` the network of ``moceir.models.network``, and the others are files in onnxruntime.
+Uses one thread. Seconds are processor time, the median of some rounds in which all take turns. The peak is of one
+picture above the loaded model, each in a fresh process. ``package`` is what ``moceir restore`` runs, ``plain`` the
+network of ``moceir.models.network``, and the others are files in onnxruntime.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ import torch
 from torch import Tensor
 
 from moceir.cli.options import parse_size
-from moceir.evaluation.profiling import describe_machine, median_process_seconds, sample_picture
+from moceir.evaluation.profiling import describe_machine, median_process_seconds, peak_growth_bytes, sample_picture
 from moceir.evaluation.report import markdown_table
 from moceir.export import to_onnx
 from moceir.files import write_json
@@ -29,7 +33,8 @@ from moceir.restoration import Restorer
 from moceir.weights import load
 
 FILES = {"onnx": {}, "onnx --half": {"half": True}, "onnx --batch": {"batch": True}}
-COLUMNS = ("size", "way", "MB", "seconds", "of package", "largest difference")
+WAYS = ("package", "plain", *FILES)
+COLUMNS = ("size", "way", "MB", "seconds", "of package", "peak MiB", "largest difference")
 
 
 def main() -> None:
@@ -47,57 +52,77 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in results.items() if value), end="\n\n")
     print(*markdown_table(COLUMNS, ()), sep="\n")
     with tempfile.TemporaryDirectory() as folder:
-        ways, sizes_mb = prepare(options.model, Path(folder))
+        network = load(options.model)
+        sizes_mb = {
+            name: to_onnx(network, Path(folder) / f"{name}.onnx", **arguments).size_bytes / 1e6
+            for name, arguments in FILES.items()
+        }
         for width, height in options.size or [(256, 256)]:
-            for row in measure(ways, sizes_mb, width, height, options.repeat):
-                results["rows"].append(row)
-                print(markdown_table(cells(row), ())[0], flush=True)
+            for row in measure(options.model, Path(folder), width, height, options.repeat):
+                results["rows"].append(row | {"mb": sizes_mb.get(row["way"])})
+                print(markdown_table(cells(results["rows"][-1]), ())[0], flush=True)
     if options.json:
         write_json(options.json, results)
 
 
-def prepare(model: str, folder: Path) -> tuple[dict[str, Callable[[Tensor], Any]], dict[str, float]]:
-    """Return the ways to restore a batch, by name, and the sizes of the files in MB."""
-    network = load(model)
-    ways: dict[str, Callable[[Tensor], Any]] = {"package": Restorer(load(model), "cpu").restore, "plain": network}
-    sizes_mb: dict[str, float] = {}
+def prepare(way: str, model: str, folder: Path) -> Callable[[Tensor], Any]:
+    """Load a model or the file that was exported from it; return what restores a batch."""
+    if way == "package":
+        return Restorer.from_pretrained(model, device="cpu").restore
+    if way == "plain":
+        return load(model)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
-    for name, arguments in FILES.items():
-        exported = to_onnx(network, folder / "model.onnx", **arguments)
-        sizes_mb[name] = exported.size_bytes / 1e6
-        session = onnxruntime.InferenceSession(exported.path.read_bytes(), settings, providers=["CPUExecutionProvider"])
-        ways[name] = lambda images, session=session: session.run(None, {"image": images.numpy()})[0]
-    return ways, sizes_mb
+    session = onnxruntime.InferenceSession(folder / f"{way}.onnx", settings, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(None, {"image": images.numpy()})[0]
 
 
 @torch.inference_mode()
-def measure(
-    ways: dict[str, Callable[[Tensor], Any]], sizes_mb: dict[str, float], width: int, height: int, repeat: int
-) -> list[dict[str, Any]]:
+def measure(model: str, folder: Path, width: int, height: int, repeat: int) -> list[dict[str, Any]]:
     """Measure all ways on a picture; differences are from the plain network."""
     picture = sample_picture(width, height)
-    expected = ways["plain"](picture).numpy()
-    calls = [lambda way=way: way(picture) for way in ways.values()]
-    seconds = dict(zip(ways, median_process_seconds(calls, repeat), strict=True))
+    ways = [prepare(way, model, folder) for way in WAYS]
+    seconds = median_process_seconds([lambda way=way: way(picture) for way in ways], repeat)
+    expected = ways[1](picture).numpy()
     return [
         {
             "way": name,
             "width": width,
             "height": height,
-            "mb": sizes_mb.get(name),
-            "seconds": seconds[name],
-            "of_package": seconds[name] / seconds["package"],
+            "seconds": taken,
+            "of_package": taken / seconds[0],
+            "peak_mib": fresh_peak_mib(name, model, folder, width, height),
             "difference": float(np.abs(np.asarray(way(picture)) - expected).max()),
         }
-        for name, way in ways.items()
+        for name, way, taken in zip(WAYS, ways, seconds, strict=True)
     ]
+
+
+def fresh_peak_mib(*subject: Any) -> float:
+    """Measure in a new process, which holds no memory of earlier pictures."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+        return fresh.submit(_peak_mib, *subject).result()
+
+
+@torch.inference_mode()
+def _peak_mib(way: str, model: str, folder: Path, width: int, height: int) -> float:
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    restore = prepare(way, model, folder)
+    restore(sample_picture(16, 16))
+    peak_bytes = peak_growth_bytes(partial(restore, sample_picture(width, height)))
+    return (peak_bytes or 0) / 2**20
 
 
 def cells(row: dict[str, Any]) -> list[str]:
     """Format a row of the table."""
     megabytes = "" if row["mb"] is None else f"{row['mb']:.1f}"
-    numbers = [f"{row['seconds']:.2f}", f"{row['of_package']:.1f}", f"{row['difference']:.1e}"]
+    numbers = [
+        f"{row['seconds']:.2f}",
+        f"{row['of_package']:.1f}",
+        f"{row['peak_mib']:.0f}",
+        f"{row['difference']:.1e}",
+    ]
     return [f"{row['width']}x{row['height']}", row["way"], megabytes, *numbers]
 
 

@@ -50,4 +50,5 @@ def test_interop(tmp_path: Path, model_folder: Path) -> None:
     assert rows[1]["difference"] == 0
     assert all(0 < row["difference"] <= 2e-4 for row in rows[2:])
     assert all(row["of_package"] == pytest.approx(row["seconds"] / rows[0]["seconds"]) for row in rows)
+    assert all(row["peak_mib"] > 0 for row in rows)
     assert rows[3]["mb"] < 0.6 * rows[2]["mb"]

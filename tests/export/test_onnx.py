@@ -229,3 +229,16 @@ def test_shape_of_presets(tmp_path: Path) -> None:
         torch.manual_seed(0)
         network = MoCEIR(preset("tiny"))
     assert to_onnx(network, tmp_path / "tiny.onnx").largest_difference <= 2e-4
+
+
+class _Sine(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(x)
+
+
+def test_a_function_without_an_onnx_form_is_named(tmp_path: Path) -> None:
+    network = seeded(SMALLEST)
+    network.latent = torch.nn.Sequential(_Sine())
+    with pytest.raises(NotImplementedError, match="'sin' has no ONNX form yet"):
+        to_onnx(network, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
