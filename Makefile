@@ -49,4 +49,6 @@ $(CORE): pyproject.toml constraints.txt | $(CREATED)
 $(DEV): pyproject.toml constraints.txt | $(CREATED)
 	@echo "installing moceir and its tools into $(VENV) (some minutes the first time)"
 	@$(PIP_INSTALL) -e ".[dev]"
+	@# Without their dependencies: spandrel asks for torchvision, which nothing here needs.
+	@$(PIP_INSTALL) --no-deps spandrel einops
 	@touch $(CORE) $@

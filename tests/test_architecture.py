@@ -24,7 +24,7 @@ LAYERS = (
     # L3
     ("restoration",),
     # L4
-    ("batch", "evaluation", "training", "insight"),
+    ("batch", "evaluation", "training", "insight", "export"),
     # L5
     ("cli",),
 )

@@ -1,4 +1,4 @@
-"""Every command of docs/training.md and docs/files.md works, on data like the real ones but tiny."""
+"""Every command of docs/training.md, docs/files.md and docs/interop.md works, on data like the real ones but tiny."""
 
 from __future__ import annotations
 
@@ -58,4 +58,15 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         result = run(*command, "--device", "cpu")
         assert result.exit_code == 0, (command, result.output)
     made = ("restored.jpg", "restored/1950/b.tif", "holiday/c_restored.webp", "web/d.webp", "clean_frames/1.png")
+    assert all(Path(name).is_file() for name in made)
+
+
+def test_interop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = commands_of("interop.md")
+    assert len(commands) >= 5
+    for command in commands:
+        result = run(*command)
+        assert result.exit_code == 0, (command, result.output)
+    made = ("tiny.onnx", "small_file.onnx", "batches.onnx", "tiny.ckpt", "tiny_again/model.safetensors")
     assert all(Path(name).is_file() for name in made)

@@ -19,6 +19,9 @@ from support import run
 import moceir.errors
 from moceir.cli import exit_code
 from moceir.errors import MoceirError
+from moceir.models.network import MoCEIR
+from moceir.models.presets import preset
+from moceir.weights import ModelFile, save
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
@@ -69,6 +72,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pyvips.Image.black(40000, 40000).pngsave(str(home / "bomb.png"), bitdepth=1, compression=9)
     shutil.copy(ROOT / "src" / "moceir" / "pretrained" / "tiny" / "config.json", home / "damaged_model")
     (home / "damaged_model" / "model.safetensors").write_bytes(b"cut")
+    own_join = MoCEIR(preset("nano").model_copy(update={"join": "values"}))
+    save(own_join, home / "own_join", ModelFile(model=own_join.config))
+    broken = MoCEIR(preset("nano"))
+    torch.nn.init.constant_(broken.output.weight, torch.nan)
+    save(broken, home / "broken_model", ModelFile(model=broken.config))
     torch.save({"state_dict": _Runs()}, home / "dangerous.ckpt")
     torch.save({"state_dict": {"weight": torch.ones(2)}}, home / "other.ckpt")
     recipe = (ROOT / "recipes" / "tiny.yaml").read_text(encoding="utf-8")

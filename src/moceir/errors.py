@@ -37,6 +37,10 @@ class OutputError(MoceirError):
     """A result cannot be written where it was asked for."""
 
 
+class ExportError(MoceirError):
+    """A file for another program does not compute what the network computes."""
+
+
 class MissingExtraError(MoceirError):
     """A part of moceir is asked for whose libraries are not installed."""
 

@@ -65,6 +65,12 @@ def write_json(path: Path, content: object) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def sha256(path: Path) -> str:
+    """Compute the SHA-256 checksum of a file, as ``sha256sum`` prints it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def part_of(path: Path) -> Path:
     """The temporary name of a goal: short whatever the goal's length, the same each time, of the same suffix."""
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]

@@ -40,3 +40,15 @@ def test_inference(tmp_path: Path) -> None:
         assert 0 < row["share_of_gemm"] < 1
         assert row["speed_up"] == pytest.approx(rows[1]["seconds"] / row["seconds"])
     assert image_io.read(plot).rgb.std() > 10
+
+
+@pytest.mark.slow
+def test_interop(tmp_path: Path, model_folder: Path) -> None:
+    options = ("--model", str(model_folder), "--size", "40x33", "--repeat", "1")
+    rows = run_script("benchmarks/interop.py", tmp_path / "interop.json", *options)["rows"]
+    assert [row["way"] for row in rows] == ["package", "plain", "onnx", "onnx --half", "onnx --batch"]
+    assert rows[1]["difference"] == 0
+    assert all(0 < row["difference"] <= 2e-4 for row in rows[2:])
+    assert all(row["of_package"] == pytest.approx(row["seconds"] / rows[0]["seconds"]) for row in rows)
+    assert all(row["peak_mib"] > 0 for row in rows)
+    assert rows[3]["mb"] < 0.6 * rows[2]["mb"]

@@ -15,6 +15,8 @@ COMMANDS = (
     "train",
     "evaluate",
     "benchmark",
+    "export",
+    "convert",
     "signatures",
     "data",
     "data list",

@@ -14,9 +14,11 @@ from typing import Annotated
 import typer
 
 from moceir.cli.benchmark import benchmark_command
+from moceir.cli.convert import convert_command
 from moceir.cli.data import data_app
 from moceir.cli.degrade import degrade_command
 from moceir.cli.evaluate import evaluate_command
+from moceir.cli.export import export_command
 from moceir.cli.inspect import inspect_command
 from moceir.cli.log import show_log
 from moceir.cli.restore import restore_command
@@ -38,6 +40,8 @@ app.command("degrade")(degrade_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("benchmark")(benchmark_command)
+app.command("export")(export_command)
+app.command("convert")(convert_command)
 app.command("signatures")(signatures_command)
 app.add_typer(data_app, name="data")
 

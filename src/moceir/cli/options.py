@@ -18,7 +18,10 @@ OUTPUT, ROUTES = "What is written", "Which experts work"
 Model = Annotated[
     str,
     typer.Option(
-        "--model", "-m", metavar="MODEL", help="Name of a bundled model, a model folder, or a published .ckpt file."
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Name of a bundled model, a model folder, a published .ckpt file, or user/name on the Hugging Face Hub.",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]

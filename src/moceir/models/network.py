@@ -26,6 +26,7 @@ from moceir.models.layers import (
     conv3x3,
     pad_to_multiple,
 )
+from moceir.models.pretrained import Pretrained
 from moceir.models.routing import ExpertMixture, Router, RoutingDecision, RoutingRequest, routing_requests
 
 
@@ -105,7 +106,7 @@ class DecoderStage(nn.Module):
         return self.fuse(torch.cat([self.up(x), skip], dim=1))
 
 
-class MoCEIR(nn.Module):
+class MoCEIR(Pretrained, nn.Module):
     """The whole network.
 
     Call it on ``(B, 3, H, W)`` float RGB in [0, 1], any H and W from 1, and it returns the restored batch in the same

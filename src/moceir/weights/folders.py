@@ -7,6 +7,7 @@ files contain only numbers, and pickled checkpoints are read with ``weights_only
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ BUNDLED = Path(__file__).parents[1] / "pretrained"
 """Folder of the models that come with the package."""
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
+HUB_NAME = re.compile(r"(?!\.)[\w.-]+/(?!\.)[\w.-]+(?<!\.ckpt)")
+"""``user/name``; a path to a checkpoint that is not there is none."""
 
 
 class ModelFile(StrictModel):
@@ -50,10 +54,11 @@ def load(name_or_folder: str | Path) -> MoCEIR:
     """Load a network in evaluation mode, with float32 weights on the CPU.
 
     Args:
-        name_or_folder: Name of a bundled model (``"tiny"``), folder with ``model.safetensors`` and ``config.json``, or
-            published Lightning checkpoint (``.ckpt``).
+        name_or_folder: Name of a bundled model (``"tiny"``), folder with ``model.safetensors`` and ``config.json``,
+            published Lightning checkpoint (``.ckpt``), or ``user/name`` on the Hugging Face Hub.
 
     Raises:
+        MissingExtraError: If a name of the Hub is given and huggingface_hub is not installed.
         WeightsError: If there is no such model, or its files are missing, damaged, unsafe or do not fit together.
     """
     path = resolve(name_or_folder)
@@ -67,7 +72,7 @@ def load(name_or_folder: str | Path) -> MoCEIR:
 
 
 def resolve(name_or_folder: str | Path) -> Path:
-    """Find the folder or checkpoint file of a model.
+    """Find the folder or checkpoint file of a model; models of the Hub are downloaded once.
 
     Args:
         name_or_folder: Name, folder or checkpoint, as for ``load``.
@@ -81,10 +86,15 @@ def resolve(name_or_folder: str | Path) -> Path:
     path = Path(name_or_folder)
     if path.is_dir() or path.is_file():
         return path
+    if isinstance(name_or_folder, str) and HUB_NAME.fullmatch(name_or_folder):
+        # Which itself writes folders; and few models come from there.
+        from moceir.weights.hub import fetch  # noqa: PLC0415
+
+        return fetch(name_or_folder)
     names = ", ".join(bundled) or "none"
     msg = (
         f"there is no model '{name_or_folder}': give a bundled name ({names}), a folder holding {WEIGHTS_FILE} and "
-        f"{CONFIG_FILE}, or a published .ckpt file"
+        f"{CONFIG_FILE}, a published .ckpt file, or user/name on the Hugging Face Hub"
     )
     raise WeightsError(msg)
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
+import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from moceir.config import ModelConfig
 from moceir.errors import WeightsError
+from moceir.files import whole_file
 from moceir.models.network import MoCEIR
 from moceir.weights.tensors import fill
+
+CHECKPOINT_SUFFIX = ".ckpt"
+LIGHTNING_VERSION = "2.5.0"
+"""What a checkpoint has to name, so that Lightning loads it: the version that the published code asks for."""
 
 # Patterns for our names, with their replacements in the published layout. They are applied in this order.
 _TO_PUBLISHED: list[tuple[str, str]] = [
@@ -47,6 +54,10 @@ _TO_PUBLISHED: list[tuple[str, str]] = [
 ]
 
 
+_KNOWN = {"join": "published", "gate": "softmax"}
+"""The forms of the network that the published code has."""
+
+
 def published_key(key: str) -> str:
     """Translate one of our state-dict keys to its name in the published layout."""
     for pattern, replacement in _TO_PUBLISHED:
@@ -57,6 +68,25 @@ def published_key(key: str) -> str:
 def to_published(model: MoCEIR) -> dict[str, Tensor]:
     """Return the weights of a network under the published names, without the ``net.`` prefix of Lightning."""
     return {published_key(key): value for key, value in model.state_dict().items()}
+
+
+def save_published(model: MoCEIR, path: Path) -> None:
+    """Write a checkpoint that the published code reads, with Lightning's ``net.`` prefix.
+
+    Raises:
+        WeightsError: If the network computes what the published code does not know.
+        OutputError: If the file cannot be written.
+    """
+    own = [f"{name} '{value}'" for name in ("join", "gate") if (value := getattr(model.config, name)) != _KNOWN[name]]
+    if own:
+        raise WeightsError(
+            f"the published code knows no {' and no '.join(own)}, so it would compute something else; keep this model "
+            "as a folder"
+        )
+    state = {f"net.{key}": value.detach().float().cpu() for key, value in to_published(model).items()}
+    with whole_file(path) as part:
+        content = {"epoch": 0, "global_step": 0, "pytorch-lightning_version": LIGHTNING_VERSION, "state_dict": state}
+        torch.save(content, part)
 
 
 def from_published(

@@ -63,7 +63,8 @@ def mixing_matrix(cosines: Tensor, temperature: Tensor, out: nn.Conv2d) -> Tenso
     blocks = cosines.view(batch, heads, per_head, heads, per_head).diagonal(dim1=1, dim2=3)  # (B, c, c, heads)
     attention = torch.softmax(blocks * temperature.view(heads), dim=2)
     weight = out.weight.view(channels, heads, per_head)
-    return torch.einsum("ohi,bijh->bhjo", weight, attention).reshape(batch, channels, channels)
+    # The cosines are float32 even if the weights are not.
+    return torch.einsum("ohi,bijh->bhjo", weight, attention.to(weight.dtype)).reshape(batch, channels, channels)
 
 
 def mix(v: Tensor, mixing: Tensor, out: nn.Conv2d) -> Tensor:
