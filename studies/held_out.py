@@ -15,36 +15,18 @@ import math
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from moceir import image_io
 from moceir.data.photographs import spread
-from moceir.data.synthesis import dimmed, random_light, sample_generator, to_pixels
 from moceir.evaluation import Evaluation, TestSet, evaluate
 from moceir.evaluation.profiling import describe_machine
 from moceir.evaluation.report import markdown_table
+from moceir.evaluation.selection import DARK, SINGLE, darken
 from moceir.files import write_json
 from moceir.insight.validation import held_out_files
 from moceir.machine.allocator import keep_freed_memory
-from moceir.recipe import AugmentConfig
 from moceir.restoration import Restorer
 from moceir.weights import read_description, resolve
-
-SINGLE = ("noise:sigma=25", "poisson_gaussian", "rain", "haze", "low_light", "snow", "jpeg", "blur", "clean")
-DARK = ("noise:sigma=25", "rain", "jpeg", "clean")
-"""Tasks for dark scenes: low light and the degradations that cover the scene would leave nothing of them."""
-DUSK = AugmentConfig(darkest=0.1, dark_chance=1)
-"""Makes every picture a darker scene."""
-
-
-def darken(path: Path, target: Path, seed: int) -> Path:
-    """Write a picture as a darker scene, and return its path."""
-    rgb = image_io.to_network(image_io.read(path))
-    patch = torch.from_numpy(rgb.astype(np.float32) / np.iinfo(rgb.dtype).max).permute(2, 0, 1)
-    light = random_light(DUSK, sample_generator("dusk", seed, path.name))
-    image_io.write(target, image_io.Picture(to_pixels(dimmed(patch, light).clamp(0, 1))))
-    return target
 
 
 def main() -> None:

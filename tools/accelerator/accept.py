@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 
-from moceir import image_io
-from moceir.data.synthesis import dimmed, random_light, sample_generator
+from moceir.data.photographs import spread
 from moceir.evaluation import TestSet, evaluate
 from moceir.evaluation.report import markdown_table
 from moceir.evaluation.scoring import paired_set
-from moceir.evaluation.selection import COMPOSITES, DARK, SINGLE, Verdict, judge_scores
-from moceir.files import whole_file
+from moceir.evaluation.selection import COMPOSITES, DARK, SINGLE, Verdict, darken, judge_scores
+from moceir.files import write_json
 from moceir.insight.validation import held_out_files
 from moceir.restoration import Restorer
 from moceir.weights import load, read_description, resolve, save
-
-
-@dataclass(frozen=True)
-class Dusk:
-    """Every picture a darker scene; see `moceir.data.synthesis.Augment`."""
-
-    darkest: float = 0.1
-    dark_chance: float = 1.0
-    smallest_scale: float = 1.0
-    scale_chance: float = 0.0
 
 
 def accept(
@@ -59,8 +45,7 @@ def accept(
         report: JSON file for scores and verdict.
     """
     held_out = held_out_files(read_description(candidate), photographs)[1]
-    count = min(pictures, len(held_out))
-    files = [held_out[(2 * i + 1) * len(held_out) // (2 * count)] for i in range(count)]
+    files = spread(held_out, pictures)
     networks = {name: Restorer.from_pretrained(name) for name in (str(candidate), best)}
     scores: dict[str, dict[str, float]] = {name: {} for name in networks}
     with TemporaryDirectory() as folder:
@@ -74,9 +59,14 @@ def accept(
     rows = [[task, f"{theirs[task]:.2f}", f"{ours[task]:.2f}", f"{ours[task] - theirs[task]:+.2f}"] for task in ours]
     print(*markdown_table(("task", "best so far", "candidate", "gain"), rows), verdict, sep="\n")
     if report is not None:
-        content = {"candidate": ours, "best": theirs, "seed": seed, "pictures": count, "verdict": verdict._asdict()}
-        with whole_file(report) as part:
-            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        content = {
+            "candidate": ours,
+            "best": theirs,
+            "seed": seed,
+            "pictures": len(files),
+            "verdict": verdict._asdict(),
+        }
+        write_json(report, content)
     if install is not None and verdict.accepted:
         _install(candidate, best, install)
     return verdict
@@ -87,22 +77,12 @@ def _test_sets(
 ) -> Iterator[TestSet]:
     for task in tasks:
         yield TestSet(task, [(None, path) for path in files], task)
-    dark = [_darken(path, folder / f"{path.stem}.png", seed) for path in files]
+    dark = [darken(path, folder / f"{path.stem}.png", seed) for path in files]
     for task in (task for task in DARK if task in tasks):
         yield TestSet(f"dark {task}", [(None, path) for path in dark], task)
     for pairs in sorted(real.iterdir()) if real is not None else ():
         if (pairs / "degraded").is_dir():
             yield TestSet(f"real {pairs.name}", paired_set(pairs / "degraded", pairs / "clean").files)
-
-
-def _darken(path: Path, target: Path, seed: int) -> Path:
-    """Write the picture as a darker scene."""
-    rgb = image_io.to_network(image_io.read(path))
-    patch = torch.from_numpy(rgb.astype(np.float32) / np.iinfo(rgb.dtype).max).permute(2, 0, 1)
-    light = random_light(Dusk(), sample_generator("dusk", seed, path.name))
-    levels = (dimmed(patch, light).clamp(0, 1) * 255).round().to(torch.uint8)
-    image_io.write(target, image_io.Picture(levels.permute(1, 2, 0).numpy()))
-    return target
 
 
 def _install(candidate: Path, best: str, target: Path) -> None:

@@ -7,10 +7,17 @@ are degradations of whole held-out photographs, as they are and as darker scenes
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import torch
+
+from moceir import image_io
+from moceir.data.synthesis import dimmed, random_light, sample_generator, to_pixels
 from moceir.degradations import CDD11, parse
 from moceir.errors import DataError
+from moceir.recipe import AugmentConfig
 
 ALLOWED_LOSS_DB = 0.15
 """The most that a single task may lose against the best weights so far."""
@@ -22,6 +29,25 @@ SINGLE = ("noise:sigma=25", "poisson_gaussian", "rain", "haze", "low_light", "sn
 DARK = ("noise:sigma=25", "rain", "jpeg", "clean")
 """What darker scenes are given: low light and what lies on it would leave nothing of them."""
 COMPOSITES = tuple(name for name, text in CDD11.items() if len(parse(text).names) > 1)
+
+
+_DUSK = AugmentConfig(darkest=0.1, dark_chance=1)
+"""Makes every picture a darker scene."""
+
+
+def darken(path: Path, target: Path, seed: int) -> Path:
+    """Write a picture as a darker scene, and return its path.
+
+    Args:
+        path: The picture.
+        target: The file to write.
+        seed: Seed of the light, which also depends on the name of the picture.
+    """
+    rgb = image_io.to_network(image_io.read(path))
+    patch = torch.from_numpy(rgb.astype(np.float32) / np.iinfo(rgb.dtype).max).permute(2, 0, 1)
+    light = random_light(_DUSK, sample_generator("dusk", seed, path.name))
+    image_io.write(target, image_io.Picture(to_pixels(dimmed(patch, light).clamp(0, 1))))
+    return target
 
 
 class Verdict(NamedTuple):

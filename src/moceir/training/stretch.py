@@ -181,7 +181,7 @@ class _Stretch:
         """Noise ``(blocks, B, n)`` that depends on seed and sample only; processes share that of the joint batch."""
         config = self.learner.network.config
         generator = sample_generator(self.recipe.seed, "routing", self.learner.samples)
-        noise = torch.randn(sum(config.decoder_blocks), images, config.experts, generator=generator)
+        noise = torch.randn(config.routed_blocks, images, config.experts, generator=generator)
         own = noise[:, self.team.rank :: self.team.size].contiguous()
         if self.learner.device.type == "cuda":
             own = own.pin_memory()  # or the copy would wait for the step before
