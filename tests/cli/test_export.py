@@ -15,17 +15,16 @@ from support import run
 import moceir
 
 
-@pytest.mark.parametrize("batch", [False, True], ids=["one image", "batch"])
-def test_tiny_in_half_precision(batch: bool, tmp_path: Path) -> None:
+def test_tiny_in_half_precision(tmp_path: Path) -> None:
     """The bundled weights are stored as float16, so nothing is lost."""
     path = tmp_path / "tiny.onnx"
-    result = run("export", "tiny", "-o", path, "--half", *["--batch"] * batch)
+    result = run("export", "tiny", "-o", path, "--half")
     assert result.exit_code == 0, result.output
     said = re.search(r"the largest difference is (\S+), where white is 1", result.stdout)
     assert said
     assert 0 < float(said[1]) <= 2e-4
     assert "ONNX opset 18" in result.stdout
-    images = torch.rand(1 + batch, 3, 33, 50, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(1, 3, 33, 50, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = moceir.load("tiny")(images)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -36,10 +35,15 @@ def test_tiny_in_half_precision(batch: bool, tmp_path: Path) -> None:
     assert metadata["license"].startswith("Research use")
 
 
-def test_published_checkpoint(golden: Path, tmp_path: Path) -> None:
-    assert run("export", golden / "nano_lightning.ckpt", "-o", tmp_path / "nano.onnx").exit_code == 0
-    metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "nano.onnx").metadata_props}
-    assert metadata["license"] == "unknown"
+def test_published_checkpoint_for_batches(golden: Path, tmp_path: Path) -> None:
+    path = tmp_path / "nano.onnx"
+    assert run("export", golden / "nano_lightning.ckpt", "-o", path, "--batch").exit_code == 0
+    model = onnx.load(path)
+    assert {entry.key: entry.value for entry in model.metadata_props}["license"] == "unknown"
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "images"
+    again = run("export", golden / "nano_lightning.ckpt", "-o", path)
+    assert again.exit_code == 1
+    assert "exists already; add --overwrite" in str(again.exception)
 
 
 def test_another_suffix_is_refused() -> None:

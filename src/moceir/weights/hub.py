@@ -166,8 +166,8 @@ restorer = moceir.Restorer.from_pretrained("{title}")
 clean = restorer.restore(noisy)  # an (H, W, 3) uint8 array
 ```
 
-- Shape: width {config.dim}, blocks {blocks}, {config.experts} experts per routed block, of which {config.top_k} work on
-  an image.
+- Shape: width {config.dim}, blocks {blocks}; {config.top_k} of {config.experts} experts work on an image in each routed
+  block.
 - License of the weights: {description.license}
 - `config.json` has the recipe, the provenance and the results, as far as they are known.
 """
