@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-SPINS = "2000"
+SPINS = "1000"
 """Turns that a waiting thread spins before it sleeps. The library's own number lies in the hundred thousands."""
 
 CHOSEN_BY_USER = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
