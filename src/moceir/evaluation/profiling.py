@@ -30,8 +30,8 @@ from moceir.restoration import Restorer
 from moceir.restoration.options import Experts
 from moceir.weights import load
 
-Route = Literal["cheapest", "dearest", "taken"]
-ROUTES: dict[Route, Experts] = {"cheapest": "cheapest", "dearest": "dearest", "taken": "auto"}
+ProfiledRoute = Literal["cheapest", "dearest", "taken"]
+ROUTES: dict[ProfiledRoute, Experts] = {"cheapest": "cheapest", "dearest": "dearest", "taken": "auto"}
 WARM_UPS = 2
 """Restorations before the first one that is timed."""
 SAMPLE_BYTES = 60
@@ -86,7 +86,7 @@ class Profile:
     width: int
     height: int
     parameters: int
-    route: Route
+    route: ProfiledRoute
     experts: tuple[tuple[int, ...], ...]
     gmacs: float
     fft_gops: float

@@ -29,7 +29,7 @@ from moceir.restoration import Restorer
 from moceir.restoration.reports import ExpertUsage
 
 Protocol = Literal["published", "uncropped"]
-Pixels = NDArray[np.float32]
+FloatPixels = NDArray[np.float32]
 CROP_MULTIPLE = 16
 """Sides of pictures are cropped to multiples of this by the published protocol, in pixels."""
 
@@ -38,8 +38,8 @@ class Pair(NamedTuple):
     """A degraded picture and its clean version, both ``(H, W, 3)`` float32 in [0, 1], with the name of the file."""
 
     name: str
-    degraded: Pixels
-    clean: Pixels
+    degraded: FloatPixels
+    clean: FloatPixels
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def evaluate(
     protocol: Protocol = "published",
     seed: int = 0,
     limit: int | None = None,
-    lpips: Callable[[Pixels, Pixels], float] | None = None,
+    lpips: Callable[[FloatPixels, FloatPixels], float] | None = None,
     on_score: Callable[[ImageScore], None] | None = None,
 ) -> Evaluation:
     """Restore every picture of a test set and score it.
@@ -299,7 +299,7 @@ def evaluate(
     )
 
 
-def _read(path: Path, protocol: Protocol) -> Pixels:
+def _read(path: Path, protocol: Protocol) -> FloatPixels:
     rgb = image_io.read(path).rgb
     pixels = rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
     if protocol == "uncropped":
@@ -311,7 +311,7 @@ def _read(path: Path, protocol: Protocol) -> Pixels:
     return pixels[top : top + height, left : left + width]
 
 
-def _psnr(restored: Pixels, clean: Pixels) -> float:
+def _psnr(restored: FloatPixels, clean: FloatPixels) -> float:
     return float(
         psnr_db(torch.from_numpy(restored).permute(2, 0, 1)[None], torch.from_numpy(clean).permute(2, 0, 1)[None])
     )

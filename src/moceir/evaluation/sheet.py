@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moceir.evaluation.scoring import Evaluation, ImageScore, Pixels, TestSet
+from moceir.evaluation.scoring import Evaluation, ImageScore, FloatPixels, TestSet
 from moceir.restoration import Restorer
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def picture_sheet(
     return stack_rows(rows)
 
 
-def _middle(pixels: Pixels, width: int, height: int) -> Pixels:
+def _middle(pixels: FloatPixels, width: int, height: int) -> FloatPixels:
     top, left = max(0, (pixels.shape[0] - height) // 2), max(0, (pixels.shape[1] - width) // 2)
     return pixels[top : top + height, left : left + width]
 
@@ -91,7 +91,7 @@ def stack_rows(rows: list[Image.Image]) -> Image.Image:
     return sheet
 
 
-def _row(title: str, pictures: Sequence[Pixels], score: ImageScore) -> Image.Image:
+def _row(title: str, pictures: Sequence[FloatPixels], score: ImageScore) -> Image.Image:
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - an extra that only sheets need
 
     labels = (
