@@ -91,6 +91,7 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 @contextlib.contextmanager
 def _locked(part: Path, path: Path) -> Generator[None]:
     """Hold a temporary file, so that two processes never write into one; where the system has no locks, trust."""
+    # The filelock library would truncate the file that another process is writing, or leave a second file beside it.
     try:
         locks: Any = importlib.import_module("fcntl")
     except ImportError:
