@@ -25,7 +25,7 @@ class SetReport:
 
     Attributes:
         name: Name of the set.
-        state: ``whole``, ``damaged`` (files are missing, unreadable or do not match) or ``missing`` (nothing was found).
+        state: ``whole``, ``damaged`` (files are missing, unreadable or unmatched) or ``missing`` (nothing found).
         found: Number of pairs, or of clean pictures if the set has no degraded ones.
         expected: Number in the published set.
         problems: One line per problem.

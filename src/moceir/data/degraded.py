@@ -89,7 +89,7 @@ def degrade_picture(
 
 
 def read_depth(folder: Path, name: str, size: tuple[int, int]) -> Tensor:
-    """Read the depth map of a picture: an 8-bit or 16-bit grey picture that is brighter where the scene is farther away.
+    """Read the depth map of a picture: a grey picture (8 or 16 bits) that is brighter where the scene is farther away.
 
     Args:
         folder: Folder of depth maps.

@@ -220,7 +220,7 @@ def set_files(dataset: DataSet, root: Path) -> tuple[list[Path], list[Path]]:
     """List the degraded and clean pictures of a set, each sorted by folder and name.
 
     Raises:
-        DataError: If the set is not below the root, or one of its folders is missing or empty; the message names the folder.
+        DataError: If the set is not below the root, or one of its folders is missing or empty; the message names it.
     """
     place = locate(dataset, root)
     if place is None:
