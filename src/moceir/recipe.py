@@ -71,8 +71,8 @@ class AugmentConfig(StrictModel):
     scale_chance: float = Field(default=0.5, ge=0, le=1)
     """Probability that a patch is downscaled."""
     darkest: float = Field(default=0.1, gt=0, le=1)
-    """Strongest dimming: fraction of its light that a medium grey keeps; the brightest pixels keep more, as in scenes at
-    dusk or night. A network that sees dark pictures only as the low-light degradation brightens all of them."""
+    """Strongest dimming: fraction of its light that a medium grey keeps. The brightest pixels keep more, as at dusk or
+    night. A network that sees dark pictures only as the low-light degradation brightens all of them."""
     dark_chance: float = Field(default=0.0, ge=0, le=1)
     """Probability that a patch is dimmed; patches whose degradation includes low light are never dimmed."""
 
@@ -149,9 +149,10 @@ class Recipe(StrictModel):
     """Number of parts each batch is split into and processed in turn to save memory; each part balances its own
     experts."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
-    """Decay per step of an exponential moving average of the weights, which is validated and saved; None for no average."""
+    """Decay per step of an exponential moving average of the weights, which is then validated and saved; None for no
+    average."""
     compile: bool = False
-    """Compile the blocks of the network with ``torch.compile``: takes minutes at the start, speeds up steps on a GPU."""
+    """Compile the blocks of the network with ``torch.compile``: minutes at the start, but faster steps on a GPU."""
     epoch_steps: int = Field(default=500, ge=1)
     """Steps between validations, and between checkpoints."""
     seed: int = 0
