@@ -108,7 +108,7 @@ def _locked(part: Path, path: Path) -> Generator[None]:
             except OSError:  # a file system without locks
                 yield
                 return
-            # The other process may have finished between opening and locking; the locked file is then the target itself.
+            # The other process may have finished between opening and locking; the locked file is then the target.
             if not part.exists() or not os.path.samestat(os.fstat(file.fileno()), part.stat()):
                 continue
             file.truncate(0)

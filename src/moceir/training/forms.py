@@ -156,7 +156,7 @@ def agreement(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> tuple
 
 
 def _block_of(name: str) -> str:
-    """Return the block of a parameter, for example ``encoder.0.blocks.1`` or ``latent.2``, or the part of the network."""
+    """Return the block of a parameter, for example ``encoder.0.blocks.1``; for other parameters the network part."""
     parts = name.split(".")
     if "blocks" in parts:
         return ".".join(parts[: parts.index("blocks") + 2])
