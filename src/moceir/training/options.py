@@ -12,7 +12,7 @@ class TrainOptions:
     """Options that may differ between machines that run the same recipe."""
 
     data: Path
-    """Folder of clean photographs (searched recursively) or root folder of the recipe's sources, or a pack of either."""
+    """Folder of clean photographs (searched recursively), root folder of the recipe's sources, or a pack of either."""
     output: Path
     """Run folder for the recipe, checkpoints, TensorBoard logs, and the model in ``best``."""
     resume: bool = False

@@ -52,8 +52,8 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
         Folder of the best model by validation PSNR, or of the last model if the recipe has no validation.
 
     Raises:
-        ConfigError: If the run folder contains another run or no run to resume, the settings do not suit the machine, or
-            the starting weights cannot be grown to the recipe's network.
+        ConfigError: If the run folder contains another run or no run to resume, the settings do not suit the machine,
+            or the starting weights cannot be grown to the recipe's network.
         DataError: If pictures are missing, damaged or too few.
         TrainingError: If the loss or its gradient is no longer finite.
         WeightsError: If the starting weights are missing or damaged.

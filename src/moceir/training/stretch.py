@@ -178,7 +178,7 @@ class _Stretch:
         return self.pairs.batches(stage, self.learner.samples, count, self.team, self.learner.device)
 
     def _noise(self, images: int) -> Tensor:
-        """Draw noise ``(blocks, B, n)`` that depends only on seed and sample; return this process's share of the batch."""
+        """Draw noise ``(blocks, B, n)`` that depends only on seed and sample; return this process's share."""
         config = self.learner.network.config
         generator = sample_generator(self.recipe.seed, "routing", self.learner.samples)
         noise = torch.randn(config.routed_blocks, images, config.experts, generator=generator)
