@@ -19,11 +19,11 @@ def reflect_pad(images: Tensor, pad: int) -> Tensor:
     ``torch.nn.functional.pad`` requires a padding smaller than the picture; this function accepts any size from 1x1.
 
     Args:
-        images: `(B, C, H, W)`.
+        images: ``(B, C, H, W)``.
         pad: Pixels to add on each side.
 
     Returns:
-        `(B, C, H + 2 pad, W + 2 pad)`.
+        ``(B, C, H + 2 pad, W + 2 pad)``.
     """
 
     def indices(size: int) -> Tensor:
@@ -40,7 +40,7 @@ def convolve(images: Tensor, kernels: Tensor) -> Tensor:
     Works in the Fourier domain: kernels can exceed 30 pixels, for which direct convolution is many times slower.
 
     Args:
-        images: `(B, C, H, W)`.
+        images: ``(B, C, H, W)``.
         kernels: Centred kernels ``(B, K, K)``, K odd.
 
     Returns:
@@ -62,11 +62,11 @@ def gaussian_blur(plane: Tensor, sigma_px: float) -> Tensor:
     """Blur one plane with a Gaussian, with zeros beyond the border.
 
     Args:
-        plane: `(H, W)`.
+        plane: ``(H, W)``.
         sigma_px: Standard deviation in pixels.
 
     Returns:
-        `(H, W)`.
+        ``(H, W)``.
     """
     radius = max(1, math.ceil(3 * sigma_px))
     steps = torch.arange(-radius, radius + 1, dtype=plane.dtype, device=plane.device)
@@ -80,14 +80,14 @@ def splat(y_px: Tensor, x_px: Tensor, weight: Tensor, height: int, width: int) -
     """Add weighted points to an empty plane, distributing each over its four nearest pixels.
 
     Args:
-        y_px: Rows `(N, P)`, fractional; pixel centres are at integers. Points outside the plane are dropped.
-        x_px: Columns `(N, P)`.
+        y_px: Rows ``(N, P)``, fractional; pixel centres are at integers. Points outside the plane are dropped.
+        x_px: Columns ``(N, P)``.
         weight: Weights of the points, ``(N, P)``.
         height: Height of the plane in pixels.
         width: Width of the plane in pixels.
 
     Returns:
-        `(H, W)`.
+        ``(H, W)``.
     """
     # A rim around the plane (one pixel above and left, two below and right) collects points outside: they are clamped
     # to it, so that all four neighbours of every point exist.
@@ -127,7 +127,7 @@ def smooth_noise(images: Tensor, cells: int, generator: torch.Generator) -> Tens
         generator: Source of randomness.
 
     Returns:
-        `(B, 1, H, W)` in [0, 1].
+        ``(B, 1, H, W)`` in [0, 1].
     """
     batch, _, height, width = images.shape
     field = images.new_zeros(batch, 1, height, width)
@@ -143,13 +143,13 @@ def guided_filter(guide: Tensor, target: Tensor, radius_share: float = 0.06, eps
     The linear coefficients are fitted on a grid of at most 96 pixels, so the cost hardly depends on the picture size.
 
     Args:
-        guide: `(B, 1, H, W)` in [0, 1].
-        target: `(B, 1, H, W)`.
+        guide: ``(B, 1, H, W)`` in [0, 1].
+        target: ``(B, 1, H, W)``.
         radius_share: Radius of the window as a fraction of the longer side.
         epsilon: Variance below which the guide counts as flat.
 
     Returns:
-        `(B, 1, H, W)`.
+        ``(B, 1, H, W)``.
     """
     size = (guide.shape[-2], guide.shape[-1])
     scale = min(1.0, _GUIDE_PX / max(size))
@@ -186,11 +186,11 @@ def lift(images: Tensor, amount: Tensor, level: float) -> Tensor:
     """Lay a thin veil over pictures: values below ``level`` move towards it, brighter ones stay.
 
     Args:
-        images: `(B, 3, H, W)` in [0, 1].
+        images: ``(B, 3, H, W)`` in [0, 1].
         amount: Opacity of the veil, ``(B, 1, 1, 1)`` in [0, 1].
         level: Brightness of the veil in [0, 1].
 
     Returns:
-        `(B, 3, H, W)`, nowhere darker than `images`.
+        ``(B, 3, H, W)``, nowhere darker than ``images``.
     """
     return images + amount * (level - images).clamp(min=0)

@@ -46,7 +46,7 @@ def mean_of_frames(images: Tensor, movements: Sequence[Movement], generator: tor
         generator: Source of the rotation centres and object shapes, on the device of ``images``.
 
     Returns:
-        `(B, 3, H, W)`.
+        ``(B, 3, H, W)``.
     """
     counts = [m.frames or _enough_frames(m, *images.shape[-2:]) for m in movements]
     camera, own, turns = _sampled(movements, counts, images)
@@ -113,7 +113,7 @@ def _maps(shift: Tensor, turns: Tensor, movements: Sequence[Movement], about: Te
         images: Pictures ``(B, 3, H, W)``.
 
     Returns:
-        `(F, B, 2, 3)`.
+        ``(F, B, 2, 3)``.
     """
     height, width = images.shape[-2:]
     angle = turns[..., 0] * images.new_tensor([math.radians(m.roll_deg) for m in movements])

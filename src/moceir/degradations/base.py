@@ -42,7 +42,7 @@ class Degradation(pydantic.BaseModel):
         """Degrade a batch of pictures.
 
         Args:
-            images: Clean pictures, `(B, 3, H, W)` float RGB in [0, 1], H and W at least 1.
+            images: Clean pictures, ``(B, 3, H, W)`` float RGB in [0, 1], H and W at least 1.
             params: One parameter record per picture.
             generator: Source of the random fields, on the device of ``images``.
             depth: Depth of the scenes if known, ``(B, 1, H, W)``, at least 0, where 1 is the far end of a typical
@@ -52,7 +52,7 @@ class Degradation(pydantic.BaseModel):
             Degraded pictures of the same shape, dtype and device, in [0, 1].
 
         Raises:
-            ValueError: If `images` is not `(B, 3, H, W)`, ``params`` does not have B records, or ``depth``
+            ValueError: If ``images`` is not ``(B, 3, H, W)``, ``params`` does not have B records, or ``depth``
                 does not match ``images``.
         """
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
@@ -68,7 +68,7 @@ class Degradation(pydantic.BaseModel):
     def _apply_at_depth(
         cls, images: Tensor, params: Sequence[Any], generator: torch.Generator, depth: Tensor | None
     ) -> Tensor:
-        """Implement ``apply`` on checked arguments; depth-dependent degradations override this instead of ``_apply``."""
+        """Implement ``apply`` on checked arguments; depth-dependent subclasses override this instead of ``_apply``."""
         del depth
         return cls._apply(images, params, generator)
 
@@ -124,7 +124,7 @@ def per_image(values: Sequence[float], images: Tensor) -> Tensor:
         images: Pictures ``(B, 3, H, W)`` that define dtype and device.
 
     Returns:
-        The numbers as `(B, 1, 1, 1)`.
+        The numbers as ``(B, 1, 1, 1)``.
     """
     return torch.tensor(values, dtype=images.dtype, device=images.device).view(-1, 1, 1, 1)
 
