@@ -58,7 +58,7 @@ def match_files(
 def pair_files(
     degraded: Sequence[Path], clean: Sequence[Path], rules: Sequence[Rule] = ALL_RULES
 ) -> list[tuple[Path, Path]]:
-    """Match every degraded picture with its clean one, as `match_files` does.
+    """Match every degraded picture with its clean one, as ``match_files`` does.
 
     Raises:
         DataError: If a picture has no partner or more than one; the message names the first such picture.

@@ -105,7 +105,7 @@ class Real(Composite):
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Draw all four kinds in the first round, about half of them, weaker, in the second, and mostly a final JPEG."""
+        """Draw all four kinds in the first round, about half of them (weaker) in the second, then mostly a JPEG."""
         steps: list[Degradation] = []
         for share, strength in ((1.0, 1.0), (0.5, 0.5)):
             order = torch.randperm(4, generator=generator, device=generator.device).tolist()

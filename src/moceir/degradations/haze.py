@@ -40,7 +40,7 @@ class Haze(Degradation):
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Draw thin to dense haze, about a third of it with nearly constant depth, as in crops of a near or far region."""
+        """Draw thin to dense haze, about a third of it at nearly constant depth, as in crops of near or far areas."""
         if chance(generator, 0.3):
             offset, span = uniform(generator, 0.05, 0.8), uniform(generator, 0.0, 0.25)
         else:

@@ -1,7 +1,8 @@
 """JPEG: a batched round trip through the lossy part of the baseline codec (ITU-T T.81).
 
-Only the steps that lose information are computed: colour conversion, chroma subsampling, the 8x8 cosine transform, and rounding
-to multiples of the standard tables, on the quality scale of the Independent JPEG Group. Entropy coding is lossless.
+Only the steps that lose information are computed: colour conversion, chroma subsampling, the 8x8 cosine transform, and
+rounding to multiples of the standard tables, on the quality scale of the Independent JPEG Group. Entropy coding is
+lossless.
 """
 
 import math

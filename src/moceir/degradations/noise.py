@@ -38,7 +38,7 @@ class Noise(Degradation):
         return cls(sigma_255=uniform(generator, 0, 55))
 
     def override(self, fixed: dict[str, object]) -> Self:
-        """Replace drawn values; a fixed sigma removes the photon part unless ``shot`` is fixed too."""
+        """Replace drawn values; a fixed sigma removes the photon part unless ``shot`` is fixed, too."""
         return super().override({"shot": 0.0} | fixed if "sigma_255" in fixed else fixed)
 
     @classmethod
@@ -64,7 +64,7 @@ class PoissonGaussian(Noise):
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Draw from a good sensor in daylight to a poor one in the dark: sigma 6 to 38 levels at mid-grey, mostly 10 to 30."""
+        """Draw a good sensor in daylight to a poor one in the dark: 6 to 38 levels at mid-grey, mostly 10 to 30."""
         return cls(**_draw_sensor(generator))
 
     def override(self, fixed: dict[str, object]) -> Self:

@@ -48,7 +48,7 @@ class Rain(Degradation):
     layers: int = pydantic.Field(default=1, ge=1, le=5)
     """Number of layers of streaks; each further layer is finer, shorter, denser and fainter."""
     spread_deg: float = pydantic.Field(default=0.0, ge=0, le=45)
-    """Spread of the directions of the layers: they deviate from ``angle_deg`` in multiples of it, on alternating sides."""
+    """Step between the directions of the layers, which deviate from ``angle_deg`` to alternating sides."""
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
@@ -60,7 +60,7 @@ class Rain(Degradation):
             length_px=length,
             # Wider streaks would look like flakes.
             width_px=log_uniform(generator, 0.7, min(4, length / 6)),
-            # Every layer adds streaks.
+            # Every layer adds to the total density.
             density=log_uniform(generator, 0.025, 0.25) / layers**0.5,
             strength=uniform(generator, 0.15, 1),
             screen=uniform(generator, 0, 1),
@@ -124,7 +124,7 @@ def draw_streaks(
     border = math.ceil(3 * blur) + 1
     height, width = size[0] + 2 * border, size[1] + 2 * border
 
-    # Centres may lie outside by half the longest streak, so that small and large crops have equally many streaks.
+    # Centres may lie outside by half the longest streak, so that small crops get as many per area as large ones.
     angle = math.radians(angle_deg)
     reach_y = _LONGEST * length_px / 2 * abs(math.cos(angle))
     reach_x = _LONGEST * length_px / 2 * (abs(math.sin(angle)) + _TILT_RAD)
