@@ -40,7 +40,7 @@ class ModelConfig(StrictModel):
     complexity_bias: bool = True
     """Whether the balance loss weights experts by their size, so that the router prefers cheap ones."""
     join: Literal["published", "added", "values"] = "published"
-    """How the experts' features reach the output of a routed block: ``published`` uses them as queries of the
+    """Path of the experts' features to the output of a routed block: ``published`` uses them as queries of the
     cross-attention only; ``added`` also adds them through a projection that starts at zero; ``values`` takes the
     values of the cross-attention from them as well."""
     gate: Literal["softmax", "straight_through"] = "softmax"

@@ -55,7 +55,7 @@ class LowLight(Degradation):
         )
 
     def override(self, fixed: dict[str, object]) -> Self:
-        """Replace drawn values; a fixed exposure limits curve and noise, unless fixed too, to keep the picture visible."""
+        """Replace drawn values; a fixed exposure adapts curve and noise, unless fixed, to keep the picture visible."""
         if "exposure" not in fixed:
             return super().override(fixed)
         exposure = super().override(fixed).exposure

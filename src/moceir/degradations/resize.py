@@ -34,7 +34,7 @@ class Resize(Degradation):
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Draw plain bicubic downscaling (mostly by the protocol's 2 or 4) or, half the time, that of phones and messengers."""
+        """Draw, with equal chance, plain bicubic scaling (mostly by 2 or 4) or that of phones and messengers."""
         plain = chance(generator, 0.5)
         scale = (
             choice(generator, PROTOCOL_SCALES)
