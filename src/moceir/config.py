@@ -1,4 +1,4 @@
-"""Settings as frozen, strictly checked values: their base, the network's shape, and what is said about wrong ones."""
+"""Frozen, strictly validated settings: their base class, the network's configuration, and readable error messages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Value = TypeVar("Value")
 
 
 class StrictModel(BaseModel):
-    """Base of all settings: immutable, and unknown keys are errors."""
+    """Base class of all settings: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ModelConfig(StrictModel):
-    """Shape of a MoCE-IR network; it travels with the weights and alone decides how they are used."""
+    """Configuration of a MoCE-IR network; it is saved with the weights and fully determines how they are used."""
 
     dim: int = Field(ge=8, le=512)
     """Channels at full resolution; each of the three levels below has twice the channels of the one above."""
@@ -30,22 +30,22 @@ class ModelConfig(StrictModel):
     decoder_blocks: tuple[int, int, int] = (4, 4, 2)
     """Routed blocks per decoder stage, from deep to full resolution (the order of execution)."""
     refinement_blocks: int = Field(default=4, ge=0)
-    """Transformer blocks behind the decoder at full resolution."""
+    """Transformer blocks after the decoder, at full resolution."""
     heads: tuple[int, int, int, int] = (1, 2, 4, 8)
     """Attention heads per level, from full resolution down."""
     experts: int = Field(default=4, ge=2, le=6)
-    """Complexity experts per routed block; the last has the full rank, each one before it half of the next."""
+    """Complexity experts per routed block; the last has full rank, and each earlier one half the rank of the next."""
     top_k: int = Field(default=1, ge=1)
-    """How many experts work on an image in each routed block."""
+    """Number of experts that process an image in each routed block."""
     complexity_bias: bool = True
-    """Whether the balance loss weighs experts by their size, so that cheap ones are preferred."""
+    """Whether the balance loss weights experts by their size, so that the router prefers cheap ones."""
     join: Literal["published", "added", "values"] = "published"
-    """How the experts' features reach the output of a routed block: ``published`` uses them as queries of the
+    """Path of the experts' features to the output of a routed block: ``published`` uses them as queries of the
     cross-attention only; ``added`` also adds them through a projection that starts at zero; ``values`` takes the
     values of the cross-attention from them as well."""
     gate: Literal["softmax", "straight_through"] = "softmax"
-    """What an expert's features are multiplied by: ``softmax`` is its share among all experts; ``straight_through``
-    is its share among the chosen ones (1 for a single expert) with the gradient of the softmax."""
+    """Factor that multiplies an expert's features: ``softmax`` is its share among all experts; ``straight_through`` is
+    its share among the chosen ones (1 for a single expert) with the gradient of the softmax."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -65,15 +65,15 @@ class ModelConfig(StrictModel):
         return self
 
     size_multiple: ClassVar[int] = 8
-    """Three halvings: sides inside the network are multiples of 8 pixels; other sizes are padded by reflection."""
+    """Required multiple of the picture's sides in pixels (three halvings); other sizes are padded by reflection."""
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
-        """Round the height and width of a picture up to what the network works on, in pixels."""
+        """Round a height and width in pixels up to the size that the network processes."""
         rows, columns = (-(-side // self.size_multiple) * self.size_multiple for side in (height, width))
         return rows, columns
 
     def channels(self, level: int) -> int:
-        """Return the channels at a level (0 is full resolution)."""
+        """Return the number of channels at a level (0 is full resolution)."""
         return self.dim * 2**level
 
     @property
@@ -93,7 +93,7 @@ class ModelConfig(StrictModel):
 
     @property
     def routed_blocks(self) -> int:
-        """Number of routed blocks, which is the length of a route."""
+        """Number of routed blocks, and so the length of a route."""
         return sum(self.decoder_blocks)
 
     @property
@@ -111,15 +111,15 @@ class ModelConfig(StrictModel):
 
 
 def look_up(name: str, table: Mapping[str, Value], kind: str) -> Value:
-    """Return the entry of a table that has a name.
+    """Look up a table entry by name.
 
     Args:
-        name: Name that a user gave.
+        name: Name given by the user.
         table: Entries by name.
         kind: Word for one entry in the error, for example ``preset``.
 
     Raises:
-        ConfigError: If the table has no such name. The message lists the names, with the closest one at the end.
+        ConfigError: If the name is unknown. The message lists the known names and suggests the closest one.
     """
     if name in table:
         return table[name]
@@ -128,11 +128,11 @@ def look_up(name: str, table: Mapping[str, Value], kind: str) -> Value:
 
 
 def describe_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
-    """Say in one line what is wrong, and which valid key comes closest to a misspelt one."""
+    """Describe a validation error in one line; for a misspelt key, suggest the closest valid one."""
     problems = error.errors(include_url=False)
-    # Of a union each member complains: that a mapping is no string helps nobody.
+    # Every member of a union reports an error; "a mapping is not a string" does not help the user.
     telling = [p for p in problems if not (p["type"] == "string_type" and isinstance(p["input"], dict))] or problems
-    # A misspelt key is also a missing one: name the word that stands there.
+    # A misspelt key also counts as missing: report the misspelling.
     first = next((p for p in telling if p["type"] == "extra_forbidden"), telling[0])
     key, siblings = _place(model, first["loc"])
     more = f" (and {len(telling) - 1} more)" if len(telling) > 1 else ""
@@ -142,7 +142,7 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
     if first["type"] == "missing":
         return f"key '{key}' is missing{more}"
     said = first["msg"].removeprefix("Value error, ")
-    if not first["loc"] and first["type"] == "value_error":  # a contradiction between keys, which it names itself
+    if not first["loc"] and first["type"] == "value_error":  # a contradiction between keys; the message names them
         return said + more
     shown = " ".join(repr(first["input"]).split())
     given = f", got {shown if len(shown) <= 80 else shown[:77] + '...'}" if not isinstance(first["input"], dict) else ""
@@ -150,14 +150,14 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
 
 
 def _place(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, list[str]]:
-    """Where an error lies: the key as it is written in the file, and the names that may stand beside it."""
+    """Return the key of an error as written in the file, and the valid keys at that level."""
     annotation: Any = model
     written: list[str] = []
     siblings: list[str] = []
     for part in location:
         models = _models_in(annotation)
         chosen = next((m for m in models if not isinstance(part, int) and m.__name__ in part), None)
-        if chosen is not None:  # the label of a union's member, which no file holds
+        if chosen is not None:  # the label of a union member, which is not in the file
             annotation = chosen
             continue
         written.append(str(part))
@@ -169,7 +169,7 @@ def _place(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The models that a type holds, itself or inside unions, tuples and lists."""
+    """Return the models in a type annotation, including those inside unions, tuples and lists."""
     if isinstance(annotation, type) and not get_args(annotation):
         return [annotation] if issubclass(annotation, BaseModel) else []
     return [model for inner in get_args(annotation) for model in _models_in(inner)]

@@ -1,7 +1,7 @@
-"""Every error that a user can cause, as one small family.
+"""Exceptions for errors that users can cause.
 
-Each message says what was given, what was expected and what to do about it, in one line: the command line prints it
-as it is, without a traceback.
+Each message is one line that says what was given, what was expected and what to do. The command line prints it
+without a traceback.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 
 class MoceirError(Exception):
-    """Base of all errors that moceir raises on purpose."""
+    """Base class of all errors that moceir raises deliberately."""
 
 
 class ConfigError(MoceirError):
@@ -18,54 +18,54 @@ class ConfigError(MoceirError):
 
 
 class ImageError(MoceirError):
-    """A picture is missing, unreadable, unsupported or of a shape that cannot be used."""
+    """A picture is missing, unreadable, unsupported or of an unusable shape."""
 
 
 class WeightsError(MoceirError):
-    """A model or checkpoint is missing, damaged, refused for safety, or does not fit its configuration."""
+    """A model or checkpoint is missing, damaged, rejected as unsafe, or does not match its configuration."""
 
 
 class DataError(MoceirError):
-    """A data set is empty, incomplete or wrongly paired."""
+    """A data set is empty, incomplete or incorrectly paired."""
 
 
 class TrainingError(MoceirError):
-    """A training run cannot go on."""
+    """A training run cannot continue."""
 
 
 class OutputError(MoceirError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written to the requested location."""
 
 
 class ExportError(MoceirError):
-    """A file for another program does not compute what the network computes."""
+    """An exported file does not reproduce the output of the network."""
 
 
 class MissingExtraError(MoceirError):
-    """A part of moceir is asked for whose libraries are not installed."""
+    """A requested feature needs libraries that are not installed."""
 
 
 def named(source: object, error: MoceirError) -> str:
-    """What a line says of a file that failed, with its name once."""
+    """Format the message for a file that failed, with its name exactly once."""
     return str(error) if f" {source} " in f" {error} " else f"{source}: {error}"
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Ask about the known name that is closest to one that is not known.
+    """Suggest the known name that is closest to an unknown one.
 
     Returns:
-        ``did you mean 'noise'?``, or an empty string if no name is close.
+        For example ``did you mean 'noise'?``, or an empty string if no name is close.
     """
     close = get_close_matches(given, list(known), n=1)
     return f"did you mean '{close[0]}'?" if close else ""
 
 
 def require_extra(module: str, extra: str) -> None:
-    """Check that an optional library is there before the part that needs it is imported.
+    """Check that an optional library is installed before importing the code that needs it.
 
     Args:
         module: Top-level module of the library.
-        extra: Name of our optional-dependency group that brings it.
+        extra: Name of the optional-dependency group that installs it.
 
     Raises:
         MissingExtraError: If the library is not installed.

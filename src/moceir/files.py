@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from typing import Any
 from moceir.errors import OutputError
 
 PART_PREFIX = ".moceir-"
-"""How temporary names begin; as hidden files they are no input of anything."""
+"""Prefix of temporary names; as hidden files they are never taken as input."""
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Generator[Path]:
-    """Give a temporary place beside a file, and rename it once the block is through; folders are made.
+    """Write a file atomically: yield a temporary path next to it and rename it when the block succeeds.
 
-    Whatever goes wrong, the goal is either old or whole, and nothing is left beside it. Only a killed process leaves
-    its temporary file. Its name follows from that of the goal, so that the next one who writes the goal reuses it.
+    Missing folders are created. On failure the target keeps its old content and the temporary file is removed. Only a
+    killed process leaves its temporary file behind. Its name derives from that of the target, so that the next writer
+    of the same target reuses it.
 
     Args:
-        path: The goal; the temporary name keeps its suffix, for writers that choose the format by it.
+        path: The target; the temporary name keeps its suffix, for writers that choose the format by it.
 
     Raises:
-        OutputError: If the system refuses to write there, inside the block or around it, or another process is just
-            writing the same goal.
+        OutputError: If the system refuses to write, inside the block or around it, or if another process is writing
+            the same target.
     """
     part = part_of(path)
     try:
@@ -50,15 +51,15 @@ def whole_file(path: Path) -> Generator[Path]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write indented JSON, whole or not at all.
+    """Write indented JSON atomically.
 
     Args:
-        path: The file.
+        path: The target.
         content: Dicts, lists, strings, numbers, booleans and None. Infinity and NaN are not JSON.
 
     Raises:
-        OutputError: If the system refuses to write there.
-        ValueError: If a number is infinite or NaN; nothing is then written.
+        OutputError: If the system refuses to write.
+        ValueError: If a number is infinite or NaN; nothing is written.
     """
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     with whole_file(path) as part:
@@ -72,13 +73,13 @@ def sha256(path: Path) -> str:
 
 
 def part_of(path: Path) -> Path:
-    """The temporary name of a goal: short whatever the goal's length, the same each time, of the same suffix."""
+    """Return the temporary path of a target: short, deterministic, and with the same suffix."""
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
     return path.with_name(f"{PART_PREFIX}{digest}{path.suffix[:16]}")
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
-    """What a user is told when the system refuses to write."""
+    """Make the error for a path that the system refuses to write."""
     blocking = next((p for p in path.parents if os.path.lexists(p) and not p.is_dir()), None)
     if isinstance(error, FileExistsError | NotADirectoryError) and blocking is not None:
         return OutputError(f"cannot write {path}: {blocking} is a file, not a folder; give another output")
@@ -90,7 +91,7 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 @contextlib.contextmanager
 def _locked(part: Path, path: Path) -> Generator[None]:
-    """Hold a temporary file, so that two processes never write into one; where the system has no locks, trust."""
+    """Lock a temporary file, so that two processes never write to it; without locks on the system, go on unlocked."""
     # The filelock library would truncate the file that another process is writing, or leave a second file beside it.
     try:
         locks: Any = importlib.import_module("fcntl")
@@ -108,7 +109,7 @@ def _locked(part: Path, path: Path) -> Generator[None]:
             except OSError:  # a file system without locks
                 yield
                 return
-            # Between opening and locking the other one may have finished: what is locked then is the goal itself.
+            # The other process may have finished between opening and locking; the locked file is then the target.
             if not part.exists() or not os.path.samestat(os.fstat(file.fileno()), part.stat()):
                 continue
             file.truncate(0)

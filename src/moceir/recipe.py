@@ -1,4 +1,4 @@
-"""A training recipe: everything that decides what a run computes, as strict YAML with overrides."""
+"""Training recipes: all settings that determine what a run computes, as strict YAML with overrides."""
 
 from __future__ import annotations
 
@@ -15,95 +15,95 @@ from moceir.errors import ConfigError
 
 
 class StageConfig(StrictModel):
-    """A stretch of training at one patch size; small patches first are cheap, large ones last teach context."""
+    """Part of the training with one patch size; small patches first are cheap, large ones at the end teach context."""
 
     share: float = Field(gt=0, le=1)
-    """Share of the whole training."""
+    """Fraction of the whole training."""
     patch_px: int = Field(ge=8, le=1024, multiple_of=8)
-    """Side of the square training patches."""
+    """Side of the square training patches in pixels."""
     batch: int = Field(ge=1)
     """Patches per step."""
 
 
 class OptimizerConfig(StrictModel):
-    """AdamW with linear warm-up, then a decay that depends on the schedule."""
+    """AdamW with linear warm-up, followed by a decay that depends on the schedule."""
 
     schedule: Literal["cosine", "stretches"] = "cosine"
-    """``cosine`` decays over the whole run. ``stretches`` keeps the rate constant and decays shortly before the end;
-    the state from before the decay is saved, and ``moceir train --continue`` goes on from it in a further stretch."""
+    """``cosine`` decays over the whole run. ``stretches`` keeps the rate constant and decays it shortly before the end;
+    the state before the decay is saved, and ``moceir train --continue`` starts a further stretch from it."""
     decay_share: float = Field(default=0.15, gt=0, lt=1)
-    """Share of a stretch in which the rate falls to zero (``stretches`` only)."""
+    """Fraction of a stretch in which the rate falls to zero (``stretches`` only)."""
 
     lr: float = Field(gt=0, le=1)
     """Learning rate at the end of the warm-up."""
     final_lr: float = Field(default=1e-6, ge=0)
-    """Learning rate at the very end (``cosine`` only)."""
+    """Final learning rate (``cosine`` only)."""
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the training in which the rate climbs to ``lr``; it starts above zero. Only the first of several
+    """Fraction of the training in which the rate rises to ``lr``, starting above zero. Only the first of several
     stretches warms up."""
     decay_span: float = Field(default=1.0, ge=1, le=10)
-    """Length of the cosine, in runs; above 1 the run ends before the rate has come down to ``final_lr``."""
+    """Length of the cosine relative to the run; above 1 the run ends before the rate reaches ``final_lr``."""
     betas: tuple[float, float] = (0.9, 0.99)
-    """Decay of the running mean and square of the gradient."""
+    """Decay rates of the running averages of the gradient and its square."""
     weight_decay: float = Field(default=1e-4, ge=0)
     """Decoupled weight decay."""
     clip_norm: float | None = Field(default=1.0, gt=0)
-    """Largest gradient norm; None for no clipping."""
+    """Maximum gradient norm; None for no clipping."""
 
 
 class LossConfig(StrictModel):
-    """Weights beside the L1 loss on pixels, which counts 1."""
+    """Weights of the losses that are added to the L1 loss on pixels, whose weight is 1."""
 
     fft: float = Field(default=0.1, ge=0)
-    """L1 of the two-dimensional spectrum."""
+    """Weight of the L1 loss on the 2-D spectrum."""
     balance: float = Field(default=0.01, ge=0)
-    """Balance of the experts."""
+    """Weight of the loss that balances the experts."""
     proportion_floor: float | None = Field(default=None, gt=0)
-    """Minimise the logarithm of each image's loss plus this floor, so that every task counts by gains in proportion to
-    its own error; None minimises the loss itself, as published."""
+    """Minimise the logarithm of each image's loss plus this floor, so that improvements count relative to each image's
+    own error; None minimises the loss itself, as published."""
 
 
 class AugmentConfig(StrictModel):
-    """Variety of the clean patches (flips and quarter turns are always on)."""
+    """Augmentation of the clean patches (flips and quarter turns are always on)."""
 
     smallest_scale: float = Field(default=0.5, gt=0, le=1)
-    """Patches may be downscaled by up to this factor; it shows objects at other sizes and sheds JPEG artefacts."""
+    """Strongest downscaling of patches; downscaling shows objects at other sizes and removes JPEG artefacts."""
     scale_chance: float = Field(default=0.5, ge=0, le=1)
-    """How often a patch is downscaled at all."""
+    """Probability that a patch is downscaled."""
     darkest: float = Field(default=0.1, gt=0, le=1)
-    """Greys of a patch may be dimmed to this share of their light, and what is brightest in it by less, as in scenes at
-    dusk and by night: a network that knows dark pictures only from the degradation low light brightens them all."""
+    """Strongest dimming: fraction of its light that a medium grey keeps. The brightest pixels keep more, as at dusk or
+    night. A network that sees dark pictures only as the low-light degradation brightens all of them."""
     dark_chance: float = Field(default=0.0, ge=0, le=1)
-    """How often a patch is dimmed at all; never where the degradation holds low light."""
+    """Probability that a patch is dimmed; patches whose degradation includes low light are never dimmed."""
 
 
 class ValidationConfig(StrictModel):
-    """Fixed pictures and degradations, set aside from the training pictures by name."""
+    """Fixed validation pictures and degradations, set aside from the training pictures by name."""
 
     share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of each source's pictures; 0 for no validation, and then the last weights count as the best."""
+    """Fraction of each source's pictures; 0 disables validation, and the last weights then count as the best."""
     patch_px: int = Field(default=128, ge=8, multiple_of=8)
-    """Side of the centre crops."""
+    """Side of the centre crops in pixels."""
     most: int = Field(default=16, ge=1)
-    """Use at most so many pictures of each source or task."""
+    """Maximum number of pictures per source or task."""
 
 
 class SourceConfig(StrictModel):
-    """Where some of the pairs come from: a published data set, two folders, or photographs to degrade.
+    """A source of training pairs: a published data set, two folders, or photographs to degrade.
 
-    Folders are relative to the folder that is given as ``--data``.
+    Folders are relative to the folder given as ``--data``.
     """
 
     set: str | None = None
     """Name of a published data set (``moceir data list``)."""
     pairs: tuple[Path, Path] | None = None
-    """Folder of degraded and folder of clean pictures, matched by name."""
+    """Folders of degraded and of clean pictures, matched by name."""
     photographs: Path | None = None
-    """Folder of clean pictures, which ``degrade`` then degrades."""
+    """Folder of clean pictures, to be degraded by ``degrade``."""
     degrade: str | None = None
-    """Degradation text, for photographs and for sets of clean pictures."""
+    """Degradation text for photographs and for sets with only clean pictures."""
     repeat: int = Field(default=1, ge=1)
-    """How often each picture is used in an epoch."""
+    """Number of times each picture is used in an epoch."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -120,40 +120,43 @@ class SourceConfig(StrictModel):
 
 
 class Recipe(StrictModel):
-    """Everything that decides what a training run computes."""
+    """All settings that determine what a training run computes."""
 
     model: str | ModelConfig | None = None
-    """A preset's name, the network's shape in full, or nothing for the network of the weights to start from."""
+    """Name of a preset, the full shape of the network, or None for the network of the starting weights."""
     steps: int | None = Field(default=None, ge=1)
-    """Optimiser steps in all; give this or ``epochs``."""
+    """Total number of optimiser steps; give this or ``epochs``."""
     epochs: int | None = Field(default=None, ge=1)
-    """Passes through all pictures, repeats included; give this or ``steps``."""
+    """Number of passes through all pictures, including repeats; give this or ``steps``."""
     stages: tuple[StageConfig, ...] = Field(min_length=1)
-    """Patch and batch sizes in order."""
+    """Patch and batch sizes, in order of training."""
     tasks: dict[str, float] = Field(default_factory=dict[str, float])
-    """Degradations of one folder of photographs with their weights, as ``noise: 3`` or ``"noise:sigma=25": 1``."""
+    """Degradations of one folder of photographs and their weights, for example ``noise: 3`` or
+    ``"noise:sigma=25": 1``."""
     sources: tuple[SourceConfig, ...] = ()
-    """Data sets with their repeats, instead of ``tasks``."""
+    """Data sets and their repeats, instead of ``tasks``."""
     optimizer: OptimizerConfig
-    """How the weights are updated."""
+    """Optimiser and learning-rate schedule."""
     loss: LossConfig = LossConfig()
-    """What is minimised."""
+    """Weights of the losses."""
     augment: AugmentConfig = AugmentConfig()
-    """How clean patches are cut."""
+    """Augmentation of the clean patches."""
     validation: ValidationConfig = ValidationConfig()
-    """What the best weights are chosen by."""
+    """Held-out pictures that select the best weights."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Type of the network's arithmetic; weights, loss and spectra stay in float32."""
+    """Data type of the network's computations; weights, loss and spectra stay in float32."""
     accumulate: int = Field(default=1, ge=1)
-    """Parts that each batch is cut into, one after the other, to save memory; each balances its own experts."""
+    """Number of parts each batch is split into and processed in turn to save memory; each part balances its own
+    experts."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
-    """Keep an exponential moving average of the weights with this decay per step, and validate and ship that."""
+    """Decay per step of an exponential moving average of the weights, which is then validated and saved; None for no
+    average."""
     compile: bool = False
-    """Whether ``torch.compile`` works on the blocks of the network: minutes to begin with, faster steps on a GPU."""
+    """Compile the blocks of the network with ``torch.compile``: minutes at the start, but faster steps on a GPU."""
     epoch_steps: int = Field(default=500, ge=1)
-    """Steps between two validations and checkpoints."""
+    """Steps between validations, and between checkpoints."""
     seed: int = 0
-    """Seed of the initial weights, the patches, the degradations and the routing noise."""
+    """Seed of the initial weights, patches, degradations and routing noise."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -187,13 +190,13 @@ class Recipe(StrictModel):
         return self
 
     def resolved(self, pictures: int) -> tuple[Self, int]:
-        """Turn epochs into steps.
+        """Convert epochs to steps.
 
         Args:
-            pictures: Pictures in an epoch, repeats included.
+            pictures: Number of pictures in an epoch, including repeats.
 
         Returns:
-            The recipe with its steps written out, and the steps.
+            The recipe with ``steps`` set, and the number of steps.
         """
         if self.steps is not None:
             return self, self.steps
@@ -206,11 +209,11 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a training recipe from YAML.
 
     Args:
-        path: The file.
-        overrides: See `make_recipe`.
+        path: The YAML file.
+        overrides: See ``make_recipe``.
 
     Raises:
-        ConfigError: If the file is missing or is not YAML, or `make_recipe` refuses its content.
+        ConfigError: If the file is missing or is not YAML, or ``make_recipe`` rejects its content.
     """
     try:
         content: Any = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a SafeLoader
@@ -227,18 +230,16 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def make_recipe(content: Any, overrides: Sequence[str], origin: str) -> Recipe:
-    """Check a recipe's content.
+    """Validate the content of a recipe.
 
     Args:
-        content: What YAML or JSON holds; changed in place by the overrides.
-        overrides: Changes as ``optimizer.lr=1e-4``: the key's path with dots (a number for the place in a list), then
-            the value as YAML.
-
-        origin: Where the content comes from, for messages.
+        content: Parsed YAML or JSON; the overrides change it in place.
+        overrides: Changes such as ``optimizer.lr=1e-4``: the dotted path of the key (with an index for a list item),
+            then the value as YAML.
+        origin: Origin of the content, for error messages.
 
     Raises:
-        ConfigError: If an override cannot be read, or a key is unknown, is given twice, has an impossible value or
-            contradicts another.
+        ConfigError: If an override cannot be parsed, or a key is unknown, repeated, invalid or contradicts another.
     """
     for text in overrides:
         _override(content, text)
@@ -251,14 +252,14 @@ def make_recipe(content: Any, overrides: Sequence[str], origin: str) -> Recipe:
 
 
 class _RepeatedKeyError(yaml.MarkedYAMLError):
-    """A mapping that names a key twice."""
+    """A mapping that contains a key twice."""
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML itself forbids repeated keys, but the library silently keeps the last one."""
+    """YAML loader that rejects repeated keys; YAML forbids them, but PyYAML silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping, refusing a key that stands there already."""
+        """Build a mapping and reject repeated keys."""
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
@@ -268,7 +269,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def _override(content: Any, text: str) -> None:
-    """Change one value of a recipe's content in place."""
+    """Set one value of a recipe's content in place."""
     path, equals, value_text = text.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):

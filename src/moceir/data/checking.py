@@ -1,4 +1,4 @@
-"""Whether published data sets are there and whole, before a long run finds out."""
+"""Checks that published data sets are present and complete before a long run starts."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from moceir.errors import DataError, MoceirError
 
 State = Literal["whole", "damaged", "missing"]
 _Look = tuple[int, int] | str
-"""Width and height of a picture, or why it cannot be read."""
+"""Width and height of a picture, or the reason it cannot be read."""
 
 
 @dataclass(frozen=True)
 class SetReport:
-    """What was found of a data set.
+    """Result of checking a data set.
 
     Attributes:
         name: Name of the set.
-        state: ``whole``, ``damaged`` (something lacks, cannot be read or does not fit) or ``missing`` altogether.
-        found: Pairs, or clean pictures where the set has no others.
-        expected: As many as the published set has.
-        problems: One line for each thing that is wrong.
+        state: ``whole``, ``damaged`` (files are missing, unreadable or unmatched) or ``missing`` (nothing found).
+        found: Number of pairs, or of clean pictures if the set has no degraded ones.
+        expected: Number in the published set.
+        problems: One line per problem.
         source: Where to get the set.
     """
 
@@ -41,15 +41,15 @@ class SetReport:
 
 
 class Checker:
-    """Checks data sets, looking at each file once however many sets share it.
+    """Checks data sets; a file that several sets share is read only once.
 
     Args:
         root: Folder that holds the data sets, or a pack of it.
-        quick: Whether to look at names alone and leave the pictures unread.
-        on_progress: Called with the pictures read and to be read in the set at hand.
+        quick: Whether to check only the names, without reading the pictures.
+        on_progress: Called with the number of pictures read so far and in total for the current set.
 
     Raises:
-        DataError: If the root is not there.
+        DataError: If the root does not exist.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Checker:
         self._seen: dict[Path, _Look] = {}
 
     def check(self, dataset: DataSet) -> SetReport:
-        """Look for one data set and at everything in it."""
+        """Check one data set."""
         if locate(dataset, self.root) is None:
             return SetReport(dataset.name, "missing", 0, dataset.count, [], dataset.source)
         try:
@@ -85,9 +85,9 @@ class Checker:
         )
 
     def _unreadable(self, paths: Sequence[Path]) -> list[str]:
-        """Read the pictures not seen yet; one line for each that cannot be read."""
+        """Read the pictures not read before and return one line for each unreadable picture."""
         unseen = [path for path in paths if path not in self._seen]
-        # Decoding frees the interpreter's lock, so threads share it among the cores.
+        # Decoding releases the GIL, so threads can use all cores.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for number, (path, look) in enumerate(zip(unseen, pool.map(self._look, unseen), strict=True), 1):
                 self._seen[path] = look
@@ -103,7 +103,7 @@ class Checker:
         return picture.shape[-1], picture.shape[-2]
 
     def _unequal(self, pairs: Iterable[tuple[Path, Path]]) -> list[str]:
-        """One line for each pair of readable pictures that differ in size."""
+        """Return one line for each pair of readable pictures that differ in size."""
         problems: list[str] = []
         for degraded, clean in pairs:
             sizes = [look for path in (degraded, clean) if not isinstance(look := self._seen[path], str)]

@@ -1,7 +1,7 @@
-"""Degraded test sets: each picture's degradation drawn from a seed and its name, described, and repeatable.
+"""Reproducible degraded test sets: a seed and the picture's name determine each degradation.
 
-A folder of degraded pictures holds a file of descriptions, a line of JSON for each picture: what was done to it with
-which parameters, and the seed of what cannot be a number (noise samples, where the drops fall).
+A folder of degraded pictures contains a file of descriptions with one line of JSON per picture: the degradations, their
+parameters, and the seed of the random fields (for example noise samples and the positions of drops).
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from moceir.errors import DataError
 from moceir.files import whole_file
 
 DESCRIPTIONS = "degradations.jsonl"
-"""Name of the file of descriptions in a folder of degraded pictures."""
+"""Name of the description file in a folder of degraded pictures."""
 
 
 class Description(StrictModel):
-    """All that a degraded picture was made from, the clean picture and its depth map aside."""
+    """Everything needed to recreate a degraded picture from the clean picture and its depth map."""
 
     file: str
-    """The degraded picture, relative to the folder of the description, with ``/`` between folders."""
+    """Path of the degraded picture relative to the folder of the description file, with ``/`` as separator."""
     seed: int
-    """Seed; together with the name (``file`` without its suffix) it decides everything random."""
+    """Seed of all random draws, together with the name (``file`` without its suffix)."""
     degradation: str
-    """What was asked for, as text for ``moceir.degradations.parse``."""
+    """Requested degradation, as text for ``moceir.degradations.parse``."""
     depth_map: bool = False
-    """Whether haze followed a given depth map."""
+    """Whether the haze used a depth map supplied by the user."""
     steps: tuple[Step, ...]
-    """The drawn parameters, first to last."""
+    """Drawn parameters of each step, in order of application."""
 
     @property
     def name(self) -> str:
@@ -47,7 +47,7 @@ class Description(StrictModel):
 
 
 def name_of(place: str | PurePosixPath) -> str:
-    """What pictures, depth maps and descriptions are matched by: the relative place without the suffix."""
+    """Return the name that pictures, depth maps and descriptions are matched by: the relative path without suffix."""
     return image_io.matching_name(PurePosixPath(place))
 
 
@@ -55,10 +55,10 @@ def draw_description(spec: Spec, seed: int, file: str, *, depth_map: bool = Fals
     """Draw the parameters of one picture.
 
     Args:
-        spec: What to draw from.
+        spec: Degradation to draw from.
         seed: Seed of the test set.
-        file: Place of the degraded picture in the test set; its suffix changes nothing.
-        depth_map: Whether a depth map will be given.
+        file: Relative path of the degraded picture in the test set; the suffix does not affect the draw.
+        depth_map: Whether a depth map will be supplied.
     """
     drawn = spec.draw(sample_generator(seed, "degrade", "parameters", name_of(file)))
     return Description(file=file, seed=seed, degradation=str(spec), depth_map=depth_map, steps=flatten([drawn]))
@@ -67,16 +67,16 @@ def draw_description(spec: Spec, seed: int, file: str, *, depth_map: bool = Fals
 def degrade_picture(
     picture: image_io.Picture, description: Description, depth: Tensor | None = None
 ) -> image_io.Picture:
-    """Do what a description says; the result is the same each time.
+    """Degrade a picture as described; the result is deterministic.
 
     Args:
         picture: The clean picture.
-        description: What is done.
-        depth: Depth map ``(1, 1, H, W)`` if the description asks for one, see ``read_depth``.
+        description: The degradation to apply.
+        depth: Depth map ``(1, 1, H, W)`` if the description needs one, see ``read_depth``.
 
     Returns:
-        The degraded picture, with the bit depth, alpha and metadata of the clean one. A grey picture stays grey: it is
-        the green channel, in which there is neither the colour cast nor a mean that would weaken the noise.
+        The degraded picture, with the bit depth, alpha and metadata of the clean one. A grey picture stays grey: only
+        the green channel is kept, because it has no colour cast, and averaging the channels would weaken the noise.
     """
     kind, top = picture.rgb.dtype, float(np.iinfo(picture.rgb.dtype).max)
     clean = torch.from_numpy(picture.rgb.astype(np.float32) / np.float32(top)).permute(2, 0, 1)[None]
@@ -89,19 +89,19 @@ def degrade_picture(
 
 
 def read_depth(folder: Path, name: str, size: tuple[int, int]) -> Tensor:
-    """Read the depth map of a picture: a grey picture of 8 or 16 bits, brighter where the scene is farther.
+    """Read the depth map of a picture: a grey picture (8 or 16 bits) that is brighter where the scene is farther away.
 
     Args:
         folder: Folder of depth maps.
-        name: Name of the picture, see ``name_of``; the map may have any picture suffix.
+        name: Name of the picture, see ``name_of``; the map may have any image suffix.
         size: Height and width of the picture.
 
     Returns:
         ``(1, 1, H, W)`` in [0, 1], scaled so that the farthest point has depth 1.
 
     Raises:
-        DataError: If there is no map or several, or it is in colour or of another size.
-        ImageError: If it cannot be read.
+        DataError: If there is no map or more than one, or if it is in colour or has another size.
+        ImageError: If the map cannot be read.
     """
     place = folder / name
     beside = image_io.sift(place.parent.iterdir(), place.parent).pictures if place.parent.is_dir() else []
@@ -123,13 +123,13 @@ def read_depth(folder: Path, name: str, size: tuple[int, int]) -> Tensor:
 
 
 def read_descriptions(path: Path) -> dict[str, Description]:
-    """Read a file of descriptions.
+    """Read a description file.
 
     Returns:
-        The descriptions by the name of their picture.
+        Descriptions by picture name.
 
     Raises:
-        DataError: If the file cannot be read, a line is no description, or two have one name.
+        DataError: If the file cannot be read, a line is not a description, or two descriptions have the same name.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -150,10 +150,10 @@ def read_descriptions(path: Path) -> dict[str, Description]:
 
 
 def write_descriptions(path: Path, descriptions: Iterable[Description]) -> None:
-    """Write a file of descriptions, sorted by the names of the pictures.
+    """Write a description file, sorted by picture name.
 
     Raises:
-        OutputError: If it cannot be written.
+        OutputError: If the file cannot be written.
     """
     ordered = sorted(descriptions, key=lambda description: description.name)
     with whole_file(path) as part:

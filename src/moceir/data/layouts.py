@@ -1,4 +1,4 @@
-"""The published data sets as one table: where their pictures lie below a common root, and how they belong together."""
+"""Table of the published data sets: their folders below a common root, and how their pictures are paired."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Part = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class Place:
-    """One way in which a set lies on disk: folders below the root, all of them needed.
+    """One possible layout of a set on disk: folders below the root, all of them required.
 
     Attributes:
         clean: Folders of clean pictures.
-        degraded: Folders of degraded pictures; none if the set has clean pictures alone.
+        degraded: Folders of degraded pictures; empty if the set has only clean pictures.
     """
 
     clean: tuple[str, ...]
@@ -29,12 +29,12 @@ class Place:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """All folders, the degraded ones first."""
+        """All folders, degraded ones first."""
         return self.degraded + self.clean
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The folders that no other set has."""
+        """Folders that belong to no other set."""
         return self.degraded or self.clean
 
 
@@ -43,14 +43,14 @@ class DataSet:
     """A published set of pictures.
 
     Attributes:
-        name: What recipes and options call it.
-        part: Whether to train or to test on it.
-        task: What is wrong with the pictures.
-        places: Where it may lie; the first that is there counts.
-        count: Pictures to restore in the published set, or clean ones if it has no others.
-        source: Where to get it.
-        rules: How the clean picture of a degraded one is called, tried in order.
-        degrade: Degradation text of test sets that have clean pictures alone.
+        name: Name in recipes and options.
+        part: Whether the set is for training or for testing.
+        task: Type of degradation in the pictures.
+        places: Possible layouts on disk; the first one found is used.
+        count: Number of degraded pictures in the published set, or of clean ones if it has no degraded ones.
+        source: Where to get the set.
+        rules: Rules that lead from the name of a degraded picture to its clean one, tried in order.
+        degrade: Degradation text for test sets that have only clean pictures.
     """
 
     name: str
@@ -64,7 +64,7 @@ class DataSet:
 
     @property
     def paired(self) -> bool:
-        """Whether it has degraded pictures of its own."""
+        """Whether the set includes degraded pictures."""
         return bool(self.places[0].degraded)
 
 
@@ -183,33 +183,33 @@ _TABLE = (
 )
 
 DATA_SETS: dict[str, DataSet] = {row.name: row for row in _TABLE}
-"""Every published set by name."""
+"""All published sets by name."""
 BENCHMARKS: dict[str, DataSet] = {row.name: row for row in _TABLE if row.part == "test"}
-"""Those to test on."""
+"""Test sets by name."""
 
 
 def find_data_set(name: str) -> DataSet:
-    """Look up a set to train or to test on.
+    """Look up a training or test set.
 
     Raises:
-        ConfigError: If there is none of that name.
+        ConfigError: If no set has that name.
     """
     return look_up(name, DATA_SETS, "data set")
 
 
 def find_benchmark(name: str) -> DataSet:
-    """Look up a set to test on.
+    """Look up a test set.
 
     Raises:
-        ConfigError: If there is none of that name.
+        ConfigError: If no test set has that name.
     """
     return look_up(name, BENCHMARKS, "benchmark")
 
 
 def locate(dataset: DataSet, root: Path) -> Place | None:
-    """The first place of a set that is there, rather a whole one than one in part; None if the set is not there.
+    """Find where a set lies below the root, preferring a complete layout to a partial one; None if it is not there.
 
-    What several sets share, as the clean pictures of CDD-11, does not make any of them be there.
+    Folders that several sets share, such as the clean pictures of CDD-11, do not count as a sign of any of them.
     """
     there = [place for place in dataset.places if any(is_folder(root / folder) for folder in place.own)]
     whole = [place for place in there if all(is_folder(root / folder) for folder in place.folders)]
@@ -217,10 +217,10 @@ def locate(dataset: DataSet, root: Path) -> Place | None:
 
 
 def set_files(dataset: DataSet, root: Path) -> tuple[list[Path], list[Path]]:
-    """List the degraded and the clean pictures of a set, each sorted by folder and name.
+    """List the degraded and clean pictures of a set, each sorted by folder and name.
 
     Raises:
-        DataError: If the set is not below the root, or a folder of it is missing or empty; the message names it.
+        DataError: If the set is not below the root, or one of its folders is missing or empty; the message names it.
     """
     place = locate(dataset, root)
     if place is None:
@@ -237,17 +237,17 @@ def set_files(dataset: DataSet, root: Path) -> tuple[list[Path], list[Path]]:
 
 
 def find_pairs(dataset: DataSet, root: Path) -> list[tuple[Path | None, Path]]:
-    """List the files of a set as pairs of degraded and clean.
+    """List the files of a set as (degraded, clean) pairs.
 
     Args:
         dataset: The set.
-        root: Folder that holds the data sets, or a pack of it.
+        root: Folder that contains the data sets, or a pack of it.
 
     Returns:
-        Pairs, sorted by folder and name; the degraded file is None where the set has clean pictures alone.
+        Pairs, sorted by folder and name; the degraded file is None if the set has only clean pictures.
 
     Raises:
-        DataError: If folders are missing or empty, or a picture has no partner or several; the message names it.
+        DataError: If a folder is missing or empty, or a picture has no partner or more than one; the message names it.
     """
     degraded, clean = set_files(dataset, root)
     if not dataset.paired:

@@ -1,4 +1,4 @@
-"""Image quality: PSNR, SSIM and LPIPS as the field reports them, on full RGB."""
+"""Image quality metrics as usually reported in the literature: PSNR, SSIM and LPIPS on RGB."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from moceir.errors import DataError, MissingExtraError
 
 SSIM_WINDOW_PX = 11
 LPIPS_SMALLEST_PX = 31
-"""What AlexNet's strides leave something of."""
+"""Smallest side for which AlexNet's strides leave a feature map."""
 
 
 def psnr_db(restored: Tensor, clean: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio per picture.
+    """Compute the peak signal-to-noise ratio of each picture.
 
     Args:
         restored: ``(B, 3, H, W)`` in [0, 1].
         clean: The same shape.
 
     Returns:
-        ``(B,)`` in dB; infinite where the two are equal.
+        ``(B,)`` in dB; infinite where the two pictures are equal.
     """
     squared = (restored.double() - clean.double()).square().mean(dim=(1, 2, 3))
     return -10 * torch.log10(squared)
 
 
 def ssim(restored: NDArray[np.float32], clean: NDArray[np.float32]) -> float:
-    """Structural similarity of two ``(H, W, 3)`` pictures in [0, 1].
+    """Compute the structural similarity of two ``(H, W, 3)`` pictures in [0, 1].
 
-    Gaussian window of sigma 1.5 (11 taps), channels averaged (Wang et al. 2004), and, as in published results,
-    covariances of a sample: scikit-image's default, 121/120 of those of Wang. Pictures smaller than the window
-    give NaN: the measure is not defined for them.
+    Uses a Gaussian window with sigma 1.5 (11 taps) and averages over channels (Wang et al. 2004). As in published
+    results, covariances are sample covariances: scikit-image's default, 121/120 of those of Wang. The result is NaN
+    for pictures smaller than the window, for which the metric is not defined.
     """
-    from skimage.metrics import structural_similarity  # noqa: PLC0415 - an extra, needed for evaluation alone
+    from skimage.metrics import structural_similarity  # noqa: PLC0415 - an extra, needed only for evaluation
 
     if min(restored.shape[:2]) < SSIM_WINDOW_PX:
         return float("nan")
@@ -50,24 +50,24 @@ def ssim(restored: NDArray[np.float32], clean: NDArray[np.float32]) -> float:
 
 
 def load_lpips(device: torch.device) -> Callable[[NDArray[np.float32], NDArray[np.float32]], float]:
-    """The learned perceptual distance of Zhang et al. (arXiv 1801.03924) on AlexNet, version 0.1.
+    """Load LPIPS, the learned perceptual distance of Zhang et al. (arXiv 1801.03924), on AlexNet, version 0.1.
 
-    It comes with the lpips package, which needs torchvision; neither is a dependency of moceir. The first use fetches
-    AlexNet's weights.
+    Requires the lpips package, which in turn needs torchvision; neither is a dependency of moceir. The first use
+    downloads AlexNet's weights.
 
     Args:
-        device: Where AlexNet runs.
+        device: Device that AlexNet runs on.
 
     Returns:
-        A function of two ``(H, W, 3)`` pictures in [0, 1]: 0 for equal ones; NaN for pictures under 31 pixels, of which
-        AlexNet leaves nothing.
+        A function of two ``(H, W, 3)`` pictures in [0, 1]. It returns 0 for equal pictures, and NaN for pictures with
+        a side under 31 pixels, which are too small for AlexNet.
 
     Raises:
-        MissingExtraError: If lpips or torchvision is missing, or torchvision does not fit the installed torch.
+        MissingExtraError: If lpips or torchvision is missing, or torchvision does not match the installed torch.
         DataError: If the weights cannot be fetched.
     """
     try:
-        # By name, for it is in none of our extras: a type checker would miss it everywhere.
+        # Imported by name because no extra installs it: a type checker would report a missing import.
         package = importlib.import_module("lpips")
     except (ImportError, RuntimeError) as error:
         msg = (

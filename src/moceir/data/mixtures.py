@@ -1,7 +1,7 @@
-"""Training and validation samples from several sources: real pairs, and photographs that are degraded on the fly.
+"""Training and validation samples from several sources: real pairs, and photographs degraded on the fly.
 
-Every sample is a function of the seed and its number alone, so neither the number of loader processes nor an
-interruption changes what the network sees.
+Each sample depends only on the seed and its number, so neither the number of loader processes nor an interruption
+changes what the network sees.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from moceir.degradations import Degradation, Spec, degrade, parse
 from moceir.errors import ConfigError, DataError
 
 FilePair = tuple[Path | None, Path]
-"""A degraded and a clean file; None where the degraded picture is made from the clean one."""
+"""Degraded and clean file; the first is None if the degraded picture is made from the clean one."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Source:
     """Pictures of one task.
 
     Args:
-        label: What logs and scores call it.
-        files: Degraded and clean files.
-        degrade: How the clean pictures are degraded; None if the files are pairs.
-        share: Weight against the other sources, or how often each file is used in an epoch.
+        label: Name in logs and scores.
+        files: Pairs of degraded and clean files.
+        degrade: Degradation of the clean pictures; None if the files are real pairs.
+        share: Weight relative to the other sources, or number of times each file is used in an epoch.
 
     Raises:
-        ConfigError: If it has both pairs and a degradation, or neither.
-        DataError: If it has no files.
+        ConfigError: If the source has both real pairs and a degradation, or neither.
+        DataError: If the source has no files.
     """
 
     label: str
@@ -77,39 +77,39 @@ class Source:
 
     @property
     def clean(self) -> list[Path]:
-        """The clean files, each once, in order."""
+        """Clean files in order, without duplicates."""
         return list(dict.fromkeys(clean for _, clean in self.files))
 
     @property
     def paths(self) -> list[Path]:
-        """All files, each once."""
+        """All files, without duplicates."""
         return list(dict.fromkeys(path for pair in self.files for path in pair if path is not None))
 
 
 def photographs_source(location: Path, degradation: str, share: float = 1.0, label: str | None = None) -> Source:
-    """A folder (searched recursively) or pack of clean photographs; the label is the degradation if none is given.
+    """Make a source from a folder (searched recursively) or pack of photographs; ``label`` defaults to the degradation.
 
     Raises:
-        ConfigError: If the degradation cannot be read.
+        ConfigError: If the degradation text is invalid.
         DataError: If there are no pictures.
     """
     return Source(label or degradation, [(None, path) for path in picture_files(location)], parse(degradation), share)
 
 
 def pairs_source(degraded: Path, clean: Path, share: float = 1.0, label: str | None = None) -> Source:
-    """Two folders or packs, matched by name; the label is the name of the degraded one if none is given.
+    """Make a source from two folders or packs matched by name; ``label`` defaults to the name of the degraded one.
 
     Raises:
-        DataError: If one is missing, or a picture has no partner; the message names it.
+        DataError: If a folder is missing, or a picture has no partner; the message names it.
     """
     return Source(label or degraded.stem, [*pair_folders(degraded, clean)], share=share)
 
 
 def set_source(name: str, root: Path, degradation: str | None = None, share: float = 1.0) -> Source:
-    """A published set; one of clean pictures alone needs a degradation.
+    """Make a source from a published set; a set with only clean pictures needs a degradation.
 
     Raises:
-        ConfigError: If the set is unknown, or a degradation is missing, wrong or not wanted.
+        ConfigError: If the set is unknown, or the degradation is missing, invalid or not allowed.
         DataError: If the set is not below the root or is incomplete.
     """
     dataset = find_data_set(name)
@@ -119,15 +119,15 @@ def set_source(name: str, root: Path, degradation: str | None = None, share: flo
 
 
 def split_sources(sources: Sequence[Source], share: float) -> tuple[list[Source], list[Source]]:
-    """Set a part of each source aside for validation, by the names of its clean pictures.
+    """Set part of each source aside for validation, by the names of its clean pictures.
 
     Args:
         sources: All sources.
-        share: Share of each source's clean pictures; 0 sets nothing aside.
+        share: Fraction of each source's clean pictures; 0 sets nothing aside.
 
     Returns:
-        Training and validation sources in the same order; no clean picture is in both, whatever sources it is in.
-        Without a share there are no validation sources.
+        Training and validation sources in the same order. No clean picture is in both, even if several sources share
+        it. With a share of 0 there are no validation sources.
 
     Raises:
         DataError: If a source has too few pictures.
@@ -143,10 +143,10 @@ def split_sources(sources: Sequence[Source], share: float) -> tuple[list[Source]
 
 
 def epoch_length(sources: Sequence[Source]) -> int:
-    """Samples in a pass through all files, each taken as often as the share of its source says.
+    """Count the samples in a pass through all files, each repeated according to the share of its source.
 
     Raises:
-        ConfigError: If a share is not a whole number from 1.
+        ConfigError: If a share is not a positive whole number.
     """
     for source in sources:
         if source.share < 1 or source.share != int(source.share):
@@ -155,14 +155,14 @@ def epoch_length(sources: Sequence[Source]) -> int:
 
 
 class Plan(NamedTuple):
-    """What a training pair is made from, all but its random fields.
+    """Everything that determines a training pair except its random fields.
 
     Attributes:
-        task: Number of its source.
-        files: Its degraded and its clean file.
-        crop: The square that is cut out of both.
-        light: How the clean patch is dimmed.
-        record: How it is degraded; None for a real pair.
+        task: Index of the source.
+        files: Degraded and clean file.
+        crop: Square to cut out of both.
+        light: How to dim the clean patch.
+        record: Degradation to apply; None for a real pair.
     """
 
     task: int
@@ -173,23 +173,24 @@ class Plan(NamedTuple):
 
 
 class MixedPairs(Dataset[Sample]):
-    """A run of numbered training samples: random patches of pictures that several sources hold.
+    """Numbered training samples: random patches of the pictures of several sources.
 
-    Real pairs are cut, mirrored and turned alike and never scaled; scaling would sharpen or weaken what is wrong.
+    Both pictures of a real pair are cut, mirrored and turned alike. They are never scaled, because scaling would
+    strengthen or weaken the degradation.
 
     Args:
-        sources: Where the pictures come from.
-        photographs: What reads and keeps them.
-        augment: How patches of photographs to be degraded may be downscaled and dimmed.
-        by: ``weight`` draws a source for each sample and a file in it; ``repeat`` goes through all files, each as often
-            as the share of its source says, in another order in each epoch.
-        patch_px: Side of the patches.
+        sources: Sources of the pictures.
+        photographs: Reads and caches the pictures.
+        augment: How patches of photographs may be downscaled and dimmed before they are degraded.
+        by: ``weight`` draws a source and one of its files for each sample; ``repeat`` goes through all files, each
+            repeated according to the share of its source, in a new order in each epoch.
+        patch_px: Side of the patches in pixels.
         first: Number of the first sample.
-        count: How many samples.
+        count: Number of samples.
         seed: Seed of the training run.
 
     Raises:
-        ConfigError: If shares do not fit ``by``, or two sources have the same label.
+        ConfigError: If the shares are invalid for ``by``, or two sources have the same label.
     """
 
     def __init__(
@@ -222,7 +223,7 @@ class MixedPairs(Dataset[Sample]):
         self._order: tuple[int, Tensor] | None = None
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return self.count
 
     def __getitem__(self, index: int) -> Sample:
@@ -231,7 +232,7 @@ class MixedPairs(Dataset[Sample]):
         Raises:
             DataError: If the two pictures of a pair differ in size; the message names both.
             ImageError: If a file cannot be read.
-            IndexError: Behind the last sample, so that a loop over the samples ends.
+            IndexError: If the index is out of range, so that a loop over the samples ends.
         """
         plan, generator = self._plan(index)
         degraded, clean = read_pair(self.photographs, plan.files)
@@ -243,11 +244,11 @@ class MixedPairs(Dataset[Sample]):
         return Sample(to_8_bit(patch), clean, torch.tensor(plan.task))
 
     def plan(self, index: int) -> Plan:
-        """Draw everything about one pair but its random fields."""
+        """Draw everything about one pair except its random fields."""
         return self._plan(index)[0]
 
     def _plan(self, index: int) -> tuple[Plan, torch.Generator]:
-        """A plan, and the generator as drawing it left it, for the fields."""
+        """Draw a plan; also return the generator in its state after the draw, for the random fields."""
         if not 0 <= index < self.count:
             raise IndexError(index)
         number = self.first + index
@@ -262,13 +263,13 @@ class MixedPairs(Dataset[Sample]):
         height, width = self.photographs[files[1]].shape[-2:]
         augment = None if source.degrade is None else self.augment
         crop = random_crop(height, width, self.patch_px, augment, generator)
-        lit = source.degrade is None or "low_light" in source.degrade.names  # and to be restored to full light
+        lit = source.degrade is None or "low_light" in source.degrade.names  # restored to full light
         light = FULL_LIGHT if lit else random_light(self.augment, generator)
         record = None if source.degrade is None else source.degrade.draw(generator)
         return Plan(task, files, crop, light, record), generator
 
     def _at(self, epoch: int, place: int) -> tuple[int, int]:
-        """Source and file at a place of an epoch's order."""
+        """Return the source and file at a position in an epoch's order."""
         if self._order is None or self._order[0] != epoch:
             order = torch.randperm(self._epoch_length or 0, generator=sample_generator(self.seed, "order", epoch))
             self._order = epoch, order
@@ -279,13 +280,13 @@ class MixedPairs(Dataset[Sample]):
 
 
 class ValidationPairs(Dataset[Sample]):
-    """The centres of some pictures of each source, degraded the same way every time.
+    """Centre crops of some pictures of each source, degraded the same way every time.
 
     Args:
-        sources: Where the pictures come from.
-        photographs: What reads and keeps them.
-        patch_px: Side of the centre crops.
-        most: Pictures per source at most, spread evenly over its files.
+        sources: Sources of the pictures.
+        photographs: Reads and caches the pictures.
+        patch_px: Side of the centre crops in pixels.
+        most: Largest number of pictures per source, spread evenly over its files.
         seed: Seed of the degradations.
     """
 
@@ -302,7 +303,7 @@ class ValidationPairs(Dataset[Sample]):
             self._items += [(task, place * len(source.files) // taken) for place in range(taken)]
 
     def __len__(self) -> int:
-        """Number of pairs."""
+        """Return the number of pairs."""
         return len(self._items)
 
     def __getitem__(self, index: int) -> Sample:
@@ -326,7 +327,7 @@ class ValidationPairs(Dataset[Sample]):
 
 
 def read_pair(photographs: Photographs, files: FilePair) -> tuple[Tensor | None, Tensor]:
-    """Read the degraded picture, if there is one, and the clean one, ``(3, H, W)`` uint8.
+    """Read the degraded picture, if there is one, and the clean one, both ``(3, H, W)`` uint8.
 
     Raises:
         DataError: If they differ in size; the message names both.

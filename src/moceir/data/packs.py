@@ -1,7 +1,7 @@
-"""Decoded pictures in one memory-mapped file, so that a small machine or a fast GPU need not wait for decoding.
+"""Decoded pictures in one memory-mapped file, so that training does not wait for decoding.
 
-A pack is a safetensors file: tensors ``(3, H, W)`` uint8 by the picture's path relative to the packed folder. Packed
-pictures are addressed as if the pack were a folder, ``photographs.pack/garden/rose.jpg``.
+A pack is a safetensors file: ``(3, H, W)`` uint8 tensors by the picture's path relative to the packed folder. Paths
+treat the pack as a folder, for example ``photographs.pack/garden/rose.jpg``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def decode(path: Path) -> Tensor:
     """Read a picture for training.
 
     Returns:
-        ``(3, H, W)`` uint8 RGB; of 16-bit pictures the upper half of each value.
+        ``(3, H, W)`` uint8 RGB; 16-bit values are reduced to their upper 8 bits.
 
     Raises:
         ImageError: If the file cannot be read.
@@ -41,7 +41,7 @@ def decode(path: Path) -> Tensor:
 
 
 def pack_of(path: Path) -> Path | None:
-    """The pack that a path is, or lies in; None for other paths."""
+    """Return the pack that a path names or lies in; None for other paths."""
     return next((p for p in (path, *path.parents) if p.suffix.lower() == PACK_SUFFIX and p.is_file()), None)
 
 
@@ -49,10 +49,10 @@ class Pack:
     """An open pack.
 
     Args:
-        path: The file.
+        path: The pack file.
 
     Raises:
-        DataError: If it is no pack, or is damaged or cut short.
+        DataError: If the file is not a pack, or is damaged or truncated.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,14 +66,14 @@ class Pack:
         self.names: list[str] = sorted(self._file.keys(), key=PurePath)
 
     def __reduce__(self) -> tuple[type[Pack], tuple[Path]]:
-        """Pickle as the path: loader processes that are not forked open the file themselves."""
+        """Pickle only the path, so that spawned loader processes open the file themselves."""
         return Pack, (self.path,)
 
     def __getitem__(self, name: str) -> Tensor:
-        """One picture, ``(3, H, W)`` uint8, mapped from the file: only what is used is read.
+        """Return one picture, ``(3, H, W)`` uint8, memory-mapped: only the parts in use are read.
 
         Raises:
-            DataError: If the pack has no picture of that name.
+            DataError: If the pack has no picture with that name.
         """
         try:
             return self._file.get_tensor(name)
@@ -82,18 +82,18 @@ class Pack:
 
 
 def write_pack(pictures: Mapping[str, Path], goal: Path, on_picture: Callable[[], None] | None = None) -> None:
-    """Decode pictures one by one into a pack, whole or not at all.
+    """Decode pictures one by one into a pack; on failure no file is left.
 
     Args:
-        pictures: Files by the name they get.
-        goal: The pack.
+        pictures: Files by their name in the pack.
+        goal: Path of the pack to write.
         on_picture: Called after each picture, for progress.
 
     Raises:
         ImageError: If a picture cannot be read.
         OutputError: If the pack cannot be written.
     """
-    # The header comes first but is known last: as much room as it could need is left and later filled with spaces.
+    # The header comes first but is known last: reserve the most room it could need and pad it with spaces later.
     room = len(_header(dict.fromkeys(pictures, ((3, 2**32, 2**32), 2**62, 2**62))))
     entries: dict[str, tuple[tuple[int, ...], int, int]] = {}
     end = 0
@@ -110,7 +110,7 @@ def write_pack(pictures: Mapping[str, Path], goal: Path, on_picture: Callable[[]
 
 
 def _header(entries: Mapping[str, tuple[tuple[int, ...], int, int]]) -> bytes:
-    """The JSON part of a safetensors file, from shape, begin and end of each picture; a multiple of 8 bytes long."""
+    """Build a safetensors JSON header from each picture's shape, begin and end, padded to a multiple of 8 bytes."""
     content: dict[str, Any] = {
         name: {"dtype": "U8", "shape": shape, "data_offsets": (begin, end)}
         for name, (shape, begin, end) in entries.items()

@@ -1,4 +1,4 @@
-"""Degraded and clean pictures that belong together, matched by name and never by position."""
+"""Pairing of degraded and clean pictures by name, never by position."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moceir.errors import DataError
 from moceir.image_io import matching_name
 
 Rule = Literal["same name", "text before _", "rain-X to norain-X"]
-"""How the name of a degraded picture leads to that of the clean one (without their suffixes)."""
+"""Rule that derives the name of the clean picture from that of the degraded one (without suffixes)."""
 RULES: dict[Rule, Callable[[str], str | None]] = {
     "same name": lambda stem: stem,
     "text before _": lambda stem: stem.split("_", 1)[0],
@@ -24,16 +24,16 @@ ALL_RULES: tuple[Rule, ...] = tuple(RULES)
 def match_files(
     degraded: Sequence[Path], clean: Sequence[Path], rules: Sequence[Rule] = ALL_RULES
 ) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Match every degraded picture with its clean one, and say what does not match.
+    """Match every degraded picture with its clean one, and describe those that do not match.
 
     Args:
         degraded: Files of degraded pictures.
-        clean: Files of clean pictures; several degraded ones may share one.
-        rules: How names belong together, tried in order.
+        clean: Files of clean pictures; several degraded pictures may share one.
+        rules: Naming rules, tried in order.
 
     Returns:
-        Pairs of degraded and clean files in the order of the degraded ones, and one line per picture that has no
-        partner or several.
+        Pairs of degraded and clean files in the order of ``degraded``, and one line for each picture that has no
+        partner or more than one.
     """
     partners: dict[str, list[Path]] = defaultdict(list)
     for path in clean:
@@ -58,10 +58,10 @@ def match_files(
 def pair_files(
     degraded: Sequence[Path], clean: Sequence[Path], rules: Sequence[Rule] = ALL_RULES
 ) -> list[tuple[Path, Path]]:
-    """Match every degraded picture with its clean one, as `match_files` does.
+    """Match every degraded picture with its clean one, as ``match_files`` does.
 
     Raises:
-        DataError: If a picture has no partner or several; the message names the first.
+        DataError: If a picture has no partner or more than one; the message names the first such picture.
     """
     pairs, problems = match_files(degraded, clean, rules)
     if problems:
@@ -73,8 +73,8 @@ def pair_files(
 def pair_folders(degraded: Path, clean: Path) -> list[tuple[Path, Path]]:
     """Match the pictures of two folders.
 
-    Names match if the stems are equal, if the clean stem is the text before the first ``_`` of the degraded one
-    (``0012_0.9_0.2`` and ``0012``), or as ``rain-X`` and ``norain-X``; tried in this order.
+    Names match, in this order of preference, if the stems are equal, if the clean stem is the text before the first
+    ``_`` of the degraded one (``0012_0.9_0.2`` and ``0012``), or if they are ``rain-X`` and ``norain-X``.
 
     Args:
         degraded: Folder of degraded pictures, or a pack of it.
@@ -84,6 +84,6 @@ def pair_folders(degraded: Path, clean: Path) -> list[tuple[Path, Path]]:
         Pairs of degraded and clean files, sorted by the degraded name.
 
     Raises:
-        DataError: If a folder is missing or empty, or a picture has no partner or several; the message names it.
+        DataError: If a folder is missing or empty, or a picture has no partner or more than one; the message names it.
     """
     return pair_files(picture_files(degraded, deep=False), picture_files(clean, deep=False))

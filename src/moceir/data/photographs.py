@@ -1,4 +1,4 @@
-"""Picture files for training: found in folders and packs, decoded once as far as memory allows."""
+"""Picture files for training: listed from folders and packs, and cached once decoded as far as memory allows."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from moceir.data.packs import PACK_SUFFIX, Pack, decode, pack_of
 from moceir.errors import DataError, ImageError
 
 DECODED_AT_ONCE = 64
-"""Pictures that are decoded by all cores before the next ones are begun: what may be too much for the cache."""
+"""Pictures decoded in parallel per batch; bounds how many are decoded beyond what the cache can hold."""
 
 
 def is_folder(location: Path) -> bool:
-    """Whether this is a folder, a pack, or a folder inside a pack."""
+    """Return whether a location is a folder, a pack, or a folder inside a pack."""
     return location.is_dir() or bool(_packed(location))
 
 
 def picture_files(location: Path, *, deep: bool = True) -> list[Path]:
-    """List the pictures of a folder in sorted order, as `image_io.search` finds them.
+    """List the pictures of a folder in sorted order, as ``image_io.search`` finds them.
 
     Args:
         location: A folder, a pack, or a folder inside a pack.
-        deep: Whether to search sub-folders too.
+        deep: Whether to include subfolders.
 
     Raises:
-        DataError: If it is none of these, cannot be read, or holds no pictures.
+        DataError: If the location is none of these, cannot be read, or contains no pictures.
     """
     if location.is_dir():
         inside = image_io.search(location, image_io.READABLE_SUFFIXES, deep=deep)
@@ -58,21 +58,21 @@ def _packed(location: Path) -> list[Path]:
 
 
 def spread(files: Sequence[Path], count: int) -> list[Path]:
-    """Choose files spread evenly over a list: the middle one of each of ``count`` stretches of equal length.
+    """Choose files spread evenly over a list: the middle one of each of ``count`` equal parts.
 
     Args:
         files: The list.
-        count: How many to choose at most, from 1.
+        count: Largest number of files to choose, at least 1.
     """
     count = min(count, len(files))
     return [files[(2 * i + 1) * len(files) // (2 * count)] for i in range(count)]
 
 
 class Photographs:
-    """Pictures by file, as ``(3, H, W)`` uint8 tensors; the files may lie in folders and in packs.
+    """Pictures by file, as ``(3, H, W)`` uint8 tensors; files may be in folders or in packs.
 
     Args:
-        cache_bytes: Keep decoded pictures up to this many bytes; the rest is decoded at each use.
+        cache_bytes: Size of the cache of decoded pictures; pictures beyond it are decoded at each use.
     """
 
     def __init__(self, cache_bytes: int = 4 * 2**30) -> None:
@@ -82,10 +82,10 @@ class Photographs:
         self._packs: dict[Path, Pack] = {}
 
     def __getitem__(self, path: Path) -> Tensor:
-        """Decode one picture, or map it from its pack.
+        """Decode one picture, or memory-map it from its pack.
 
         Raises:
-            DataError: If its pack is damaged.
+            DataError: If the pack is damaged.
             ImageError: If the file cannot be read.
         """
         if path in self._cache:
@@ -100,7 +100,7 @@ class Photographs:
         return photo
 
     def preload(self, paths: Iterable[Path]) -> None:
-        """Fill the cache now, so that forked loader processes share it.
+        """Fill the cache in advance, so that forked loader processes share it.
 
         Raises:
             DataError: If a picture is damaged; the message names the first few.
@@ -127,7 +127,7 @@ class Photographs:
 
 
 def _decoded(path: Path) -> Tensor | ImageError | None:
-    """A picture, or what is wrong with it; None for one in a pack, which needs no decoding."""
+    """Return a decoded picture, or the error; None for a picture in a pack, which needs no decoding."""
     try:
         return None if pack_of(path) else decode(path)
     except ImageError as error:
@@ -135,17 +135,17 @@ def _decoded(path: Path) -> Tensor | ImageError | None:
 
 
 def split_by_name(paths: Sequence[Path], share: float) -> tuple[list[Path], list[Path]]:
-    """Divide pictures into training and validation, for ever the same for the same file name.
+    """Split pictures into training and validation by a hash of the file name, so that the split is reproducible.
 
     Args:
         paths: Picture files.
-        share: Share to set aside for validation.
+        share: Fraction to set aside for validation.
 
     Returns:
         Training and validation files.
 
     Raises:
-        DataError: If one of the two would be empty.
+        DataError: If either part would be empty.
     """
     ranked = sorted(paths, key=lambda path: hashlib.blake2b(normalize("NFC", path.name).encode()).digest())
     held_out = max(1, round(share * len(ranked)))

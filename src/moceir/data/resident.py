@@ -1,8 +1,8 @@
-"""Training pairs made on a device in batches, from photographs that lie in its memory.
+"""Training pairs made in batches on a device, from photographs kept in its memory.
 
-The plans of pairs are drawn on processors, and are the same as everywhere. The device cuts, dims and degrades a whole
-batch at once, each kind of degradation in one call. Only the random fields (noise samples, places of drops) come from
-the device's own generator, so they differ from those that a processor draws.
+The plans of the pairs are drawn on the CPU, so they are the same on every device. The device cuts, dims and degrades a
+whole batch at once, with one call per kind of degradation. Only the random fields (noise samples, positions of drops)
+come from the device's own generator, so they differ from those drawn on the CPU.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from moceir.data.synthesis import FULL_LIGHT, Crop, Sample, dimmed_each, to_8_bi
 from moceir.degradations.composite import apply_each
 
 CUT_AT_ONCE = 32
-"""Patches that are cut in one go; bounds the memory of their indices."""
+"""Patches cut at once; bounds the memory of their indices."""
 
 
 class ResidentPhotographs:
-    """Photographs in the memory of a device, as one long tensor of uint8.
+    """Photographs in device memory, as one flat uint8 tensor.
 
     Args:
-        photographs: What reads them.
-        paths: Which ones.
-        device: Where they are to lie.
+        photographs: Reads the photographs.
+        paths: Files to load.
+        device: Device to load them to.
     """
 
     def __init__(self, photographs: Photographs, paths: Sequence[Path], device: torch.device) -> None:
@@ -41,10 +41,10 @@ class ResidentPhotographs:
         sizes = torch.tensor([picture.shape[-2:] for picture in pictures])
         begins = ends - 3 * sizes.prod(1)
         self._places = torch.stack([begins, sizes.prod(1), sizes[:, 1]]).to(device)
-        """Begin, pixels and width of each, ``(3, N)``."""
+        """Start offset, pixel count and width of each photograph, ``(3, N)``."""
 
     def cut(self, paths: Sequence[Path], crops: Sequence[Crop], patch_px: int) -> Tensor:
-        """Cut a square out of each picture, as `synthesis.cut` does.
+        """Cut a square out of each picture, as ``synthesis.cut`` does.
 
         Returns:
             ``(B, 3, patch_px, patch_px)`` float32 in [0, 1].
@@ -61,13 +61,13 @@ class ResidentPhotographs:
         return patches
 
     def _cut(self, paths: Sequence[Path], crops: Sequence[Crop], patch_px: int) -> Tensor:
-        """Cut squares that are not turned."""
+        """Cut squares without mirroring or turning them."""
         device = self._pixels.device
         numbers = torch.tensor([self._numbers[path] for path in paths], device=device)
         begin, plane, width = self._places[:, numbers].view(3, -1, 1, 1, 1)
         top, left, side = torch.tensor([crop[:3] for crop in crops], device=device).T
         steps = torch.arange(max(crop.side for crop in crops), device=device)
-        within = torch.minimum(steps, side[:, None] - 1)  # what lies beyond a smaller square counts nothing
+        within = torch.minimum(steps, side[:, None] - 1)  # pixels beyond a smaller square get weight 0
         rows, columns = (top[:, None] + within)[:, None, :, None], (left[:, None] + within)[:, None, None, :]
         channels = torch.arange(3, device=device).view(1, 3, 1, 1)
         squares = self._pixels[begin + channels * plane + rows * width + columns].float() / 255
@@ -76,15 +76,15 @@ class ResidentPhotographs:
 
 
 def resize_matrices(sides: Tensor, longest: int, patch_px: int) -> Tensor:
-    """Build the matrices that scale signals to ``patch_px``, as antialiased bilinear interpolation does.
+    """Build matrices that scale signals to length ``patch_px`` by antialiased bilinear interpolation.
 
     Args:
         sides: Lengths of the signals, ``(B,)``.
-        longest: Length that all are padded to.
-        patch_px: Length of the result.
+        longest: Length that all signals are padded to.
+        patch_px: Length of the scaled signals.
 
     Returns:
-        ``(B, patch_px, longest)``, rows summing to 1.
+        ``(B, patch_px, longest)``; each row sums to 1.
     """
     scale = (sides / patch_px)[:, None, None]
     places = torch.arange(longest, device=sides.device)
@@ -100,9 +100,9 @@ def make_pairs(
     """Make a batch of pairs on the device.
 
     Args:
-        plans: What they are made from.
-        photographs: Where they are cut from.
-        patch_px: Side of the patches.
+        plans: Plans of the pairs.
+        photographs: Photographs to cut the patches from.
+        patch_px: Side of the patches in pixels.
         generator: Source of the random fields, on the device.
     """
     crops = [plan.crop for plan in plans]

@@ -1,4 +1,4 @@
-"""What samples are made of: seeds, patches cut out of pictures, and the 8 bits that a file can hold."""
+"""Building blocks of samples: seeds, patches cut from pictures, dimming, and rounding to 8 bits."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from torch import Tensor
 from moceir.degradations.base import linear_to_srgb, srgb_to_linear
 
 MIDDLE_GREY = 0.2
-"""Light of a medium grey, as a share of that of the brightest: about what photographers' grey cards reflect."""
+"""Linear light of a medium grey relative to the brightest pixel, about the reflectance of a grey card."""
 
 
 class Sample(NamedTuple):
     """One pair, or a batch of them once collated.
 
     Attributes:
-        degraded: ``(3, H, W)`` float32 in [0, 1], whole 8-bit levels.
-        clean: The same shape and levels.
-        task: Index of its source in the mixture.
+        degraded: ``(3, H, W)`` float32 in [0, 1], rounded to 8-bit levels.
+        clean: Same shape and levels.
+        task: Index of the source in the mixture.
     """
 
     degraded: Tensor
@@ -34,7 +34,7 @@ class Sample(NamedTuple):
 
 
 def sample_generator(*keys: int | str) -> torch.Generator:
-    """A CPU generator whose seed is a hash of the keys, so that neighbouring numbers share nothing."""
+    """Make a CPU generator seeded with a hash of the keys, so that consecutive numbers give unrelated streams."""
     digest = hashlib.blake2b("/".join(map(str, keys)).encode(), digest_size=7).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
 
@@ -50,31 +50,31 @@ def to_pixels(image: Tensor) -> NDArray[np.uint8]:
 
 
 class Augment(Protocol):
-    """How patches of clean photographs may be downscaled before they are degraded."""
+    """Settings for downscaling and dimming patches of clean photographs before they are degraded."""
 
     @property
     def smallest_scale(self) -> float:
-        """Factor of the strongest downscaling, above 0 and up to 1."""
+        """Factor of the strongest downscaling, in (0, 1]."""
         ...
 
     @property
     def scale_chance(self) -> float:
-        """How often a patch is downscaled at all, 0 to 1."""
+        """Probability that a patch is downscaled, in [0, 1]."""
         ...
 
     @property
     def darkest(self) -> float:
-        """Share of their light that the greys of the most dimmed patch keep, above 0 and up to 1."""
+        """Fraction of linear light that a medium grey keeps under the strongest dimming, in (0, 1]."""
         ...
 
     @property
     def dark_chance(self) -> float:
-        """How often a patch is dimmed at all, 0 to 1."""
+        """Probability that a patch is dimmed, in [0, 1]."""
         ...
 
 
 class Crop(NamedTuple):
-    """A square of a picture, and which of the eight ways to turn and mirror it."""
+    """A square of a picture, and which of the eight flips and rotations to apply."""
 
     top: int
     left: int
@@ -86,14 +86,14 @@ def random_crop(height: int, width: int, patch_px: int, augment: Augment | None,
     """Draw a square of a picture.
 
     Args:
-        height: Of the picture, in pixels.
-        width: Likewise.
-        patch_px: Side of the patch that is to come out.
-        augment: Makes some squares larger than the patch, as the source of a downscaled one; None for never.
-        generator: Source of the randomness.
+        height: Height of the picture in pixels.
+        width: Width of the picture in pixels.
+        patch_px: Side of the resulting patch in pixels.
+        augment: Makes some squares larger than the patch, so that they are downscaled; None for never.
+        generator: Source of randomness.
 
     Returns:
-        The square; a picture smaller than the patch gives a smaller one.
+        The square; it is smaller than the patch if the picture is.
     """
     draws = torch.rand(3, generator=generator)
     scale = 1.0
@@ -106,7 +106,7 @@ def random_crop(height: int, width: int, patch_px: int, augment: Augment | None,
 
 
 class Light(NamedTuple):
-    """How a darker scene differs from the picture: shares of their light that a medium grey and the brightest keep."""
+    """Dimming of a picture: fractions of linear light that a medium grey and the brightest pixel keep."""
 
     grey: float
     brightest: float
@@ -116,8 +116,8 @@ FULL_LIGHT = Light(1.0, 1.0)
 
 
 def random_light(augment: Augment, generator: torch.Generator) -> Light:
-    """Draw how much darker a patch gets, small shares of grey as often as large ones; mostly not at all."""
-    if not augment.dark_chance:  # draws nothing, so that the samples are those of a recipe that knows no dimming
+    """Draw how much to dim a patch, log-uniformly in the light of medium grey; most patches are not dimmed."""
+    if not augment.dark_chance:  # draw nothing: recipes without dimming keep their samples
         return FULL_LIGHT
     chance, depth, evenness = torch.rand(3, generator=generator).tolist()
     if chance >= augment.dark_chance:
@@ -127,15 +127,15 @@ def random_light(augment: Augment, generator: torch.Generator) -> Light:
 
 
 def dimmed(patch: Tensor, light: Light) -> Tensor:
-    """Make a ``(3, H, W)`` picture in [0, 1] a darker scene; see `dimmed_each`."""
+    """Dim a ``(3, H, W)`` picture in [0, 1]; see ``dimmed_each``."""
     return patch if light == FULL_LIGHT else dimmed_each(patch[None], [light])[0]
 
 
 def dimmed_each(patches: Tensor, lights: Sequence[Light]) -> Tensor:
-    """Make each of ``(B, 3, H, W)`` pictures in [0, 1] a darker scene.
+    """Dim ``(B, 3, H, W)`` pictures in [0, 1] so that they look like darker scenes.
 
-    By a power of the light: what is brightest stays brighter than a short exposure would leave it, as lamps and the
-    evening sky are.
+    Raises the linear light to a power, so that bright areas stay brighter than under a short exposure, as lamps and
+    the evening sky do.
     """
     powers = [1 + math.log(light.grey / light.brightest) / math.log(MIDDLE_GREY) for light in lights]
     shape = (-1, 1, 1, 1)
@@ -146,7 +146,7 @@ def dimmed_each(patches: Tensor, lights: Sequence[Light]) -> Tensor:
 
 
 def centre_crop(height: int, width: int, patch_px: int) -> Crop:
-    """The square in the middle of a picture, at most as large as the patch."""
+    """Return the centre square of a picture, at most as large as the patch."""
     side = min(patch_px, height, width)
     return Crop((height - side) // 2, (width - side) // 2, side)
 
@@ -155,20 +155,20 @@ def cut(photo: Tensor, crop: Crop, patch_px: int) -> Tensor:
     """Cut a square out of a ``(3, H, W)`` uint8 picture.
 
     Returns:
-        ``(3, patch_px, patch_px)`` float32 in [0, 1], scaled as the size of the square asks for.
+        ``(3, patch_px, patch_px)`` float32 in [0, 1], scaled if the square has another size.
     """
     top, left, side, turn = crop
     return turned(resize(photo[:, top : top + side, left : left + side].float() / 255, patch_px), turn)
 
 
 def turned(patches: Tensor, turn: int) -> Tensor:
-    """Mirror and turn ``(..., H, W)`` pictures in one of eight ways."""
+    """Flip and rotate ``(..., H, W)`` pictures in one of eight ways, 0 to 7."""
     patches = patches.flip(-1) if turn % 2 else patches
     return torch.rot90(patches, turn // 2, (-2, -1)).contiguous()
 
 
 def resize(patch: Tensor, side: int) -> Tensor:
-    """Scale a square ``(3, s, s)`` patch to ``(3, side, side)``, antialiased."""
+    """Scale a square ``(3, s, s)`` patch to ``(3, side, side)`` with antialiasing."""
     if patch.shape[-1] == side:
         return patch
     return F.interpolate(patch[None], (side, side), mode="bilinear", antialias=True)[0].clamp(0, 1)

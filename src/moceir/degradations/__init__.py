@@ -1,7 +1,7 @@
-"""Degradations to train on and to test with: one file each, parameters apart from the functions that apply them.
+"""Degradations for training and testing, one module each; drawing parameters is separate from applying them.
 
-`DEGRADATIONS` maps names to classes, `parse` reads what a person writes (`"noise:sigma=25"`, `"haze+rain"`), and
-`degrade` draws and applies in one call.
+``DEGRADATIONS`` maps names to classes, ``parse`` reads degradation text (``"noise:sigma=25"``, ``"haze+rain"``), and
+``degrade`` draws and applies in one call.
 """
 
 from moceir.degradations.base import Degradation

@@ -1,4 +1,4 @@
-"""Small image operations that several degradations share: reflection, blurs, splatting and smooth random fields."""
+"""Image operations shared by several degradations: reflection, blurs, splatting and smooth random fields."""
 
 import math
 from typing import cast
@@ -7,23 +7,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Rows of points splatted at once: bounds the temporary memory on large photographs to some tens of megabytes.
+# Rows of points splatted at once; limits temporary memory on large photographs to tens of megabytes.
 _SPLAT_ROWS = 8192
 # Longer side of the grid on which the guided filter is fitted.
 _GUIDE_PX = 96
 
 
 def reflect_pad(images: Tensor, pad: int) -> Tensor:
-    """Extend pictures by reflection, over and over where they are smaller than the padding.
+    """Pad pictures by reflection, repeatedly if they are smaller than the padding.
 
-    `torch.nn.functional.pad` refuses a padding that is not smaller than the picture; this works from 1x1 upward.
+    ``torch.nn.functional.pad`` requires a padding smaller than the picture; this function accepts any size from 1x1.
 
     Args:
-        images: `(B, C, H, W)`.
+        images: ``(B, C, H, W)``.
         pad: Pixels to add on each side.
 
     Returns:
-        `(B, C, H + 2 pad, W + 2 pad)`.
+        ``(B, C, H + 2 pad, W + 2 pad)``.
     """
 
     def indices(size: int) -> Tensor:
@@ -37,19 +37,19 @@ def reflect_pad(images: Tensor, pad: int) -> Tensor:
 def convolve(images: Tensor, kernels: Tensor) -> Tensor:
     """Convolve each picture with its own kernel, reflecting at the border.
 
-    In the Fourier domain, because the kernels reach 30 pixels and more, where direct convolution is many times slower.
+    Works in the Fourier domain: kernels can exceed 30 pixels, for which direct convolution is many times slower.
 
     Args:
-        images: `(B, C, H, W)`.
-        kernels: `(B, K, K)`, K odd, centred.
+        images: ``(B, C, H, W)``.
+        kernels: Centred kernels ``(B, K, K)``, K odd.
 
     Returns:
-        `(B, C, H, W)`.
+        ``(B, C, H, W)``.
     """
     height, width = images.shape[-2:]
     radius = kernels.shape[-1] // 2
     padded = reflect_pad(images, radius)
-    # Multiples of 16 avoid the slow prime lengths. The wrap-around falls into the border that is cropped below.
+    # Multiples of 16 avoid slow prime lengths. The wrap-around falls into the border that is cropped below.
     size = [math.ceil(length / 16) * 16 for length in padded.shape[-2:]]
     # torch has no types for its Fourier transforms.
     spectrum = cast("Tensor", torch.fft.rfft2(padded, s=size))  # pyright: ignore[reportUnknownMemberType]
@@ -59,14 +59,14 @@ def convolve(images: Tensor, kernels: Tensor) -> Tensor:
 
 
 def gaussian_blur(plane: Tensor, sigma_px: float) -> Tensor:
-    """Blur one plane with a Gaussian; beyond the border it is zero.
+    """Blur one plane with a Gaussian, with zeros beyond the border.
 
     Args:
-        plane: `(H, W)`.
+        plane: ``(H, W)``.
         sigma_px: Standard deviation in pixels.
 
     Returns:
-        `(H, W)`.
+        ``(H, W)``.
     """
     radius = max(1, math.ceil(3 * sigma_px))
     steps = torch.arange(-radius, radius + 1, dtype=plane.dtype, device=plane.device)
@@ -77,20 +77,20 @@ def gaussian_blur(plane: Tensor, sigma_px: float) -> Tensor:
 
 
 def splat(y_px: Tensor, x_px: Tensor, weight: Tensor, height: int, width: int) -> Tensor:
-    """Add weighted points to an empty plane, each shared by its four nearest pixels.
+    """Add weighted points to an empty plane, distributing each over its four nearest pixels.
 
     Args:
-        y_px: Rows `(N, P)`, fractional; pixel centres are at whole numbers. Points outside the plane are dropped.
-        x_px: Columns `(N, P)`.
-        weight: What each point adds, `(N, P)`.
-        height: H of the plane in pixels.
-        width: W of the plane in pixels.
+        y_px: Rows ``(N, P)``, fractional; pixel centres are at integers. Points outside the plane are dropped.
+        x_px: Columns ``(N, P)``.
+        weight: Weights of the points, ``(N, P)``.
+        height: Height of the plane in pixels.
+        width: Width of the plane in pixels.
 
     Returns:
-        `(H, W)`.
+        ``(H, W)``.
     """
-    # A rim around the plane, one pixel above and left and two below and right, takes what falls outside: points beyond
-    # it are drawn in to its whole rows and columns, so that all four neighbours of every point exist.
+    # A rim around the plane (one pixel above and left, two below and right) collects points outside: they are clamped
+    # to it, so that all four neighbours of every point exist.
     stride = width + 3
     plane = weight.new_zeros((height + 3) * stride)
     parts = math.ceil(len(y_px) / _SPLAT_ROWS) or 1
@@ -113,7 +113,7 @@ def splat(y_px: Tensor, x_px: Tensor, weight: Tensor, height: int, width: int) -
 
 
 def stretch(field: Tensor) -> Tensor:
-    """Scale each `(C, H, W)` field of a batch to fill [0, 1]; a constant one becomes 0."""
+    """Scale each ``(C, H, W)`` field of a batch to the range [0, 1]; constant fields become 0."""
     low = field.amin((1, 2, 3), keepdim=True)
     return (field - low) / (field.amax((1, 2, 3), keepdim=True) - low).clamp(min=1e-6)
 
@@ -122,12 +122,12 @@ def smooth_noise(images: Tensor, cells: int, generator: torch.Generator) -> Tens
     """Draw a low-frequency random field for each picture.
 
     Args:
-        images: `(B, 3, H, W)`, for shape, dtype and device.
-        cells: Bumps along each side, about; a second octave adds half as strong ones of half the size.
-        generator: Source of the randomness.
+        images: Pictures ``(B, 3, H, W)`` that define shape, dtype and device.
+        cells: Approximate number of bumps along each side; a second octave adds bumps of half the size and strength.
+        generator: Source of randomness.
 
     Returns:
-        `(B, 1, H, W)` in [0, 1].
+        ``(B, 1, H, W)`` in [0, 1].
     """
     batch, _, height, width = images.shape
     field = images.new_zeros(batch, 1, height, width)
@@ -138,25 +138,25 @@ def smooth_noise(images: Tensor, cells: int, generator: torch.Generator) -> Tens
 
 
 def guided_filter(guide: Tensor, target: Tensor, radius_share: float = 0.06, epsilon: float = 1e-3) -> Tensor:
-    """Smooth `target` except across the edges of `guide` (He, Sun, Tang 2010; the coarse-grid variant of 2015).
+    """Smooth ``target`` but preserve the edges of ``guide`` (He, Sun, Tang 2010; coarse-grid variant of 2015).
 
-    The linear coefficients are fitted on a grid of at most 96 pixels, so the cost hardly grows with the picture.
+    The linear coefficients are fitted on a grid of at most 96 pixels, so the cost hardly depends on the picture size.
 
     Args:
-        guide: `(B, 1, H, W)` in [0, 1].
-        target: `(B, 1, H, W)`.
-        radius_share: Radius of the window as a share of the longer side.
-        epsilon: Variance of the guide below which it counts as flat.
+        guide: ``(B, 1, H, W)`` in [0, 1].
+        target: ``(B, 1, H, W)``.
+        radius_share: Radius of the window as a fraction of the longer side.
+        epsilon: Variance below which the guide counts as flat.
 
     Returns:
-        `(B, 1, H, W)`.
+        ``(B, 1, H, W)``.
     """
     size = (guide.shape[-2], guide.shape[-1])
     scale = min(1.0, _GUIDE_PX / max(size))
     grid = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
     radius = max(1, round(radius_share * max(grid)))
 
-    # As products with band matrices: on a grid this small faster than pooling, for all planes at once.
+    # Products with band matrices are faster than pooling on such a small grid, and handle all planes at once.
     rows, columns = _window_means(grid[0], radius, guide), _window_means(grid[1], radius, guide)
 
     def means(*planes: Tensor) -> Tensor:
@@ -171,26 +171,26 @@ def guided_filter(guide: Tensor, target: Tensor, radius_share: float = 0.06, eps
 
 
 def _window_means(size: int, radius: int, like: Tensor) -> Tensor:
-    """Matrix `(size, size)` that takes a signal to the means of its windows, cut off at the ends."""
+    """Build the ``(size, size)`` matrix of sliding-window means, with windows truncated at the ends."""
     steps = torch.arange(size, device=like.device)
     band = ((steps[:, None] - steps).abs() <= radius).to(like.dtype)
     return band / band.sum(1, keepdim=True)
 
 
 def luma(images: Tensor) -> Tensor:
-    """Return the luma `(B, 1, H, W)` of `(B, 3, H, W)` RGB (BT.601)."""
+    """Compute the luma ``(B, 1, H, W)`` of ``(B, 3, H, W)`` RGB pictures (BT.601)."""
     return images[:, :1] * 0.299 + images[:, 1:2] * 0.587 + images[:, 2:] * 0.114
 
 
 def lift(images: Tensor, amount: Tensor, level: float) -> Tensor:
-    """Lay a thin veil over pictures: what is darker than `level` moves towards it, what is brighter stays.
+    """Lay a thin veil over pictures: values below ``level`` move towards it, brighter ones stay.
 
     Args:
-        images: `(B, 3, H, W)` in [0, 1].
-        amount: How far, `(B, 1, 1, 1)` in [0, 1].
+        images: ``(B, 3, H, W)`` in [0, 1].
+        amount: Opacity of the veil, ``(B, 1, 1, 1)`` in [0, 1].
         level: Brightness of the veil in [0, 1].
 
     Returns:
-        `(B, 3, H, W)`, nowhere darker than `images`.
+        ``(B, 3, H, W)``, nowhere darker than ``images``.
     """
     return images + amount * (level - images).clamp(min=0)

@@ -1,4 +1,4 @@
-"""Pictures of a scene that moves during the exposure: the mean of frames, each one a warped copy of the picture."""
+"""Motion blur of moving scenes, as the mean of frames that are warped copies of the picture."""
 
 import math
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ from torch import Tensor
 from moceir.degradations._fields import guided_filter, luma, smooth_noise
 from moceir.degradations.base import per_image
 
-# A continuous exposure is the mean of frames about a pixel apart, but of no more than this.
+# A continuous exposure averages frames about one pixel apart, but at most this many.
 _MOST_FRAMES = 32
 
 
 class Movement(NamedTuple):
-    """What moves during the exposure of one picture.
+    """Movement of camera and object during the exposure of one picture.
 
     Attributes:
-        camera_px: Where the picture lies at evenly spaced times, `(2, S)`: y and x in pixels from its own place.
-        object_px: Where an object lies relative to the scene at the same times, `(2, S)`.
-        length_px: About how far camera and object move in all.
-        roll_deg: By how much the picture turns during the exposure.
-        zoom: Its scale at the end relative to that at the start.
-        object_share: Diameter of the object as a share of the shorter side; 0 for no object.
-        frames: Frames to average; 0 for as many as make the exposure look continuous.
+        camera_px: Offsets of the picture at evenly spaced times, ``(2, S)``: y and x in pixels.
+        object_px: Offsets of the object relative to the scene at the same times, ``(2, S)``.
+        length_px: Approximate total movement of camera and object.
+        roll_deg: Rotation of the picture during the exposure.
+        zoom: Scale of the picture at the end relative to the start.
+        object_share: Diameter of the object as a fraction of the shorter side; 0 for no object.
+        frames: Number of frames to average; 0 for enough to make the exposure look continuous.
     """
 
     camera_px: Tensor
@@ -41,16 +41,16 @@ def mean_of_frames(images: Tensor, movements: Sequence[Movement], generator: tor
     """Average the frames of moving scenes.
 
     Args:
-        images: `(B, 3, H, W)`, in the values that are to be averaged: linear light, or display values.
-        movements: One per picture.
-        generator: Source of the centres of rotation and of the shapes of objects, on the device of `images`.
+        images: Pictures ``(B, 3, H, W)`` in the values to average: linear light or display values.
+        movements: One movement per picture.
+        generator: Source of the rotation centres and object shapes, on the device of ``images``.
 
     Returns:
-        `(B, 3, H, W)`.
+        ``(B, 3, H, W)``.
     """
     counts = [m.frames or _enough_frames(m, *images.shape[-2:]) for m in movements]
     camera, own, turns = _sampled(movements, counts, images)
-    # Anywhere in the picture, as for a crop of a larger one.
+    # Anywhere in the picture, because it may be a crop of a larger one.
     size = images.new_tensor(images.shape[-2:])
     centres = (torch.rand(len(images), 2, generator=generator, dtype=images.dtype, device=images.device) - 0.5) * size
     scene_maps = _maps(camera, turns, movements, centres, images)
@@ -65,7 +65,7 @@ def mean_of_frames(images: Tensor, movements: Sequence[Movement], generator: tor
         scene = images.clone()
         scene[moving] = _without(images[moving], shapes)
 
-    # Pictures with fewer frames than others wait at their last one, with no weight.
+    # Pictures with fewer frames stay at their last one, with weight 0.
     weights = images.new_tensor([[float(k < n) / n for n in counts] for k in range(max(counts))])
     mean = torch.zeros_like(images)
     for k, weight in enumerate(weights):
@@ -78,20 +78,20 @@ def mean_of_frames(images: Tensor, movements: Sequence[Movement], generator: tor
 
 
 def _enough_frames(movement: Movement, height: int, width: int) -> int:
-    """Count the frames that a continuous exposure needs so that the steps between them do not show."""
+    """Return the number of frames needed to hide the steps of a continuous exposure."""
     turned = math.radians(abs(movement.roll_deg)) + abs(math.log(movement.zoom))
     return min(_MOST_FRAMES, math.ceil(movement.length_px + math.hypot(height, width) / 2 * turned) + 2)
 
 
 def _sampled(movements: Sequence[Movement], counts: Sequence[int], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Read the movements at the times of the frames.
+    """Sample the movements at the times of the frames.
 
     Returns:
-        The places of scene and object `(F, B, 2)` in pixels, and the share of roll and zoom that has happened
-        `(F, B, 1)`, -0.5 to 0.5. F is the largest count; whatever has fewer frames stays at its last.
+        Offsets of scene and object ``(F, B, 2)`` in pixels, and the progress of roll and zoom ``(F, B, 1)`` from -0.5
+        to 0.5. F is the largest count; pictures with fewer frames stay at their last one.
     """
     frames, steps = max(counts), movements[0].camera_px.shape[1]
-    # From 0 to 1; a single frame is taken in the middle.
+    # From 0 to 1; a single frame is at the middle.
     times = [[min(k / (n - 1), 1.0) if n > 1 else 0.5 for n in counts] for k in range(frames)]
     at = torch.tensor([[round(t * (steps - 1)) for t in row] for row in times], device=like.device)
     index = at.T[:, None].expand(-1, 2, -1)
@@ -103,24 +103,24 @@ def _sampled(movements: Sequence[Movement], counts: Sequence[int], like: Tensor)
 
 
 def _maps(shift: Tensor, turns: Tensor, movements: Sequence[Movement], about: Tensor, images: Tensor) -> Tensor:
-    """Say where each frame takes its pixels from, as matrices for `affine_grid`.
+    """Build the matrices for ``affine_grid`` that map each frame to the picture.
 
     Args:
-        shift: Places of the picture in pixels, `(F, B, 2)`, y and x.
-        turns: Share of roll and zoom that has happened, `(F, B, 1)`.
-        movements: By how much pictures turn and grow in all.
-        about: Centres of the turn, `(B, 2)`, in pixels from the middle of the picture.
-        images: The pictures `(B, 3, H, W)`.
+        shift: Offsets of the picture in pixels, ``(F, B, 2)``, y and x.
+        turns: Progress of roll and zoom, ``(F, B, 1)``.
+        movements: Movements with the total roll and zoom.
+        about: Centres of rotation ``(B, 2)`` in pixels from the centre of the picture.
+        images: Pictures ``(B, 3, H, W)``.
 
     Returns:
-        `(F, B, 2, 3)`.
+        ``(F, B, 2, 3)``.
     """
     height, width = images.shape[-2:]
     angle = turns[..., 0] * images.new_tensor([math.radians(m.roll_deg) for m in movements])
     scale = torch.exp(-turns[..., 0] * images.new_tensor([math.log(m.zoom) for m in movements]))
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    # An output pixel q shows `about + R (q - about - shift)`. In the coordinates of affine_grid x comes before y and
-    # the picture reaches from -1 to 1.
+    # An output pixel q shows `about + R (q - about - shift)`. affine_grid puts x before y, and its coordinates range
+    # from -1 to 1 across the picture.
     y, x = about.unbind(-1)
     down, right = (shift + about).unbind(-1)
     from_x = (x - cos * right - sin * down) * (2 / width)
@@ -130,13 +130,13 @@ def _maps(shift: Tensor, turns: Tensor, movements: Sequence[Movement], about: Te
 
 
 def _warp(images: Tensor, maps: Tensor) -> Tensor:
-    """Take the pixels of `(B, C, H, W)` from where `(B, 2, 3)` matrices say, reflecting at the border."""
+    """Warp ``(B, C, H, W)`` pictures by ``(B, 2, 3)`` matrices, with reflection at the border."""
     grid = F.affine_grid(maps, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
 def _shapes(images: Tensor, shares: Sequence[float], generator: torch.Generator) -> Tensor:
-    """Draw the shape of an object for each picture, with edges that follow those of the picture: `(B, 1, H, W)`."""
+    """Draw an object mask ``(B, 1, H, W)`` for each picture, with edges that follow those of the picture."""
     height, width = images.shape[-2:]
     centres = 0.2 + 0.6 * torch.rand(len(images), 2, generator=generator, dtype=images.dtype, device=images.device)
     rows = torch.arange(height, dtype=images.dtype, device=images.device).view(1, 1, -1, 1)
@@ -150,11 +150,11 @@ def _shapes(images: Tensor, shares: Sequence[float], generator: torch.Generator)
 
 
 def _without(images: Tensor, shapes: Tensor) -> Tensor:
-    """Fill the place of objects with what lies around them, for when they move away from it."""
+    """Fill the area of objects with their surroundings, which show when the objects move away."""
     radius = max(1, min(images.shape[-2:]) // 16)
     window, outside = 2 * radius + 1, 1 - shapes
     known = F.avg_pool2d(outside, window, stride=1, padding=radius)
     around = F.avg_pool2d(images * outside, window, stride=1, padding=radius) / known.clamp(min=1e-3)
-    # In the middle of a large object nothing lies around: it stays, and shows only if the object moves that far.
+    # The middle of a large object has no surroundings in reach: it keeps its pixels, which show only after a long move.
     filled = torch.lerp(images, around, (known / 0.05).clamp(max=1))
     return torch.lerp(images, filled, shapes)

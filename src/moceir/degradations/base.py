@@ -1,8 +1,8 @@
-"""What every degradation is: a frozen record of parameters, drawn in one place and applied in another.
+"""Base class of degradations: frozen records of parameters, with separate functions to draw and to apply them.
 
-The parameters of one sample are plain data (`model_dump` gives JSON), so a recipe, a log or a bug report can hold
-them. What cannot be a number, the random *fields* (noise samples, streak positions, depth maps), comes from the
-generator that is handed to `apply`: the same images, parameters and generator state give the same result.
+The parameters of one sample are plain data (``model_dump`` gives JSON) and can be stored in recipes, logs and bug
+reports. Random *fields* (noise samples, streak positions, depth maps) come from the generator passed to ``apply``: the
+same images, parameters and generator state give the same result.
 """
 
 import math
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Degradation(pydantic.BaseModel):
-    """Parameters of one degraded sample. A subclass adds its fields, `draw` and `_apply`."""
+    """Parameters of one degraded sample; subclasses add their fields, ``draw`` and ``_apply``."""
 
     model_config = pydantic.ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
@@ -28,10 +28,10 @@ class Degradation(pydantic.BaseModel):
         """Draw the parameters of one sample from the training distribution.
 
         Args:
-            generator: Source of the randomness. A CPU generator spares a GPU one synchronisation per number.
+            generator: Source of randomness. A CPU generator avoids one GPU synchronisation per number.
 
         Returns:
-            The parameters of one sample.
+            Parameters of one sample.
         """
         raise NotImplementedError
 
@@ -42,17 +42,18 @@ class Degradation(pydantic.BaseModel):
         """Degrade a batch of pictures.
 
         Args:
-            images: Clean pictures, `(B, 3, H, W)` float RGB in [0, 1], any H and W from 1.
-            params: One record of parameters per picture.
-            generator: Source of the random fields, on the device of `images`.
-            depth: Depth of the scenes if it is known, `(B, 1, H, W)` at least 0, 1 being the far end of a usual scene;
-                haze then follows it. Degradations that do not depend on depth leave it alone.
+            images: Clean pictures, ``(B, 3, H, W)`` float RGB in [0, 1], H and W at least 1.
+            params: One parameter record per picture.
+            generator: Source of the random fields, on the device of ``images``.
+            depth: Depth of the scenes if known, ``(B, 1, H, W)``, at least 0, where 1 is the far end of a typical
+                scene. Haze uses it; degradations that do not depend on depth ignore it.
 
         Returns:
             Degraded pictures of the same shape, dtype and device, in [0, 1].
 
         Raises:
-            ValueError: If `images` is not `(B, 3, H, W)`, `params` has not B records, or `depth` does not fit `images`.
+            ValueError: If ``images`` is not ``(B, 3, H, W)``, ``params`` does not have B records, or ``depth``
+                does not match ``images``.
         """
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(f"images must be floating point (B, 3, H, W), got {images.dtype} {tuple(images.shape)}")
@@ -67,14 +68,14 @@ class Degradation(pydantic.BaseModel):
     def _apply_at_depth(
         cls, images: Tensor, params: Sequence[Any], generator: torch.Generator, depth: Tensor | None
     ) -> Tensor:
-        """Do the work of `apply` on checked arguments; overridden instead of `_apply` by what depends on depth."""
+        """Implement ``apply`` on checked arguments; depth-dependent subclasses override this instead of ``_apply``."""
         del depth
         return cls._apply(images, params, generator)
 
     @classmethod
     def _apply(cls, images: Tensor, params: Sequence[Any], generator: torch.Generator) -> Tensor:
-        """Do the work of `apply` on checked arguments; the result need not be clamped."""
-        # `Any`, so that a subclass may ask for its own records: `apply` is what promises it gets them.
+        """Implement ``apply`` on checked arguments; the result need not be clamped."""
+        # `Any`, so that subclasses can annotate their own record type; `apply` guarantees it.
         raise NotImplementedError
 
     def override(self, fixed: dict[str, object]) -> Self:
@@ -84,24 +85,24 @@ class Degradation(pydantic.BaseModel):
             fixed: Values by field name.
 
         Returns:
-            A checked copy in which the values of `fixed` stand.
+            A validated copy with the values of ``fixed``.
         """
         return type(self).model_validate(self.model_dump() | fixed)
 
 
 def check_depth(images: Tensor, depth: Tensor | None) -> None:
-    """Refuse depth maps that do not fit the pictures, with a ValueError."""
+    """Raise ``ValueError`` if depth maps do not match the pictures."""
     if depth is not None and depth.shape != images[:, :1].shape:
         raise ValueError(f"depth must be (B, 1, H, W) to fit images {tuple(images.shape)}, got {tuple(depth.shape)}")
 
 
 def uniform(generator: torch.Generator, low: float, high: float) -> float:
-    """Draw one number, uniform in [low, high)."""
+    """Draw one number uniformly from [low, high)."""
     return low + (high - low) * torch.rand((), generator=generator, device=generator.device, dtype=torch.float64).item()
 
 
 def log_uniform(generator: torch.Generator, low: float, high: float) -> float:
-    """Draw one number whose logarithm is uniform: as many between 1 and 2 as between 10 and 20."""
+    """Draw one number with a uniform logarithm: 1 to 2 is as likely as 10 to 20."""
     return math.exp(uniform(generator, math.log(low), math.log(high)))
 
 
@@ -111,25 +112,25 @@ def chance(generator: torch.Generator, probability: float) -> bool:
 
 
 def choice(generator: torch.Generator, options: Sequence[T]) -> T:
-    """Draw one of the options, all equally likely."""
+    """Draw one of the options with equal probability."""
     return options[int(uniform(generator, 0, len(options)))]
 
 
 def per_image(values: Sequence[float], images: Tensor) -> Tensor:
-    """Lay out one number per picture so that it broadcasts.
+    """Arrange one number per picture so that it broadcasts.
 
     Args:
         values: B numbers.
-        images: The pictures `(B, 3, H, W)` they belong to, for dtype and device.
+        images: Pictures ``(B, 3, H, W)`` that define dtype and device.
 
     Returns:
-        The numbers as `(B, 1, 1, 1)`.
+        The numbers as ``(B, 1, 1, 1)``.
     """
     return torch.tensor(values, dtype=images.dtype, device=images.device).view(-1, 1, 1, 1)
 
 
 def normal_like(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw standard normal samples in the shape, dtype and device of `images`."""
+    """Draw standard normal samples with the shape, dtype and device of ``images``."""
     return torch.randn(images.shape, generator=generator, dtype=images.dtype, device=images.device)
 
 
@@ -141,5 +142,5 @@ def srgb_to_linear(images: Tensor) -> Tensor:
 def linear_to_srgb(light: Tensor) -> Tensor:
     """Encode linear light as sRGB (IEC 61966-2-1); values outside [0, 1] are clipped first."""
     light = light.clamp(0, 1)
-    # The clamp inside the power keeps its slope finite at zero, where the linear branch is taken anyway.
+    # The clamp inside the power keeps its gradient finite at zero, where the linear branch is used.
     return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)

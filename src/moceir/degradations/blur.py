@@ -1,8 +1,7 @@
-"""Blur: camera shake, linear motion and defocus, in linear light as a lens and a shutter make it.
+"""Blur: camera shake, linear motion and defocus, in linear light as in a real camera.
 
-A blur that is the same everywhere is one convolution. A camera that also rolls or nears its subject, an object that
-moves by itself, or the few frames that data sets made from videos average (GoPro, Nah et al. 2017) are means of warped
-copies of the picture.
+A uniform blur is one convolution. Means of warped copies of the picture model a camera that also rolls or moves towards
+its subject, an object that moves on its own, and data sets that average a few video frames (GoPro, Nah et al. 2017).
 """
 
 import math
@@ -32,39 +31,39 @@ _PATH_STEPS = 200
 
 
 class Blur(Degradation):
-    """The blur of a lens or a movement, then a trace of sensor noise."""
+    """Blur by defocus or movement, followed by a little sensor noise."""
 
     kind: Literal["shake", "motion", "defocus"] = "shake"
-    """A wandering hand, a straight movement, or a lens out of focus."""
+    """Hand shake, straight movement, or a lens out of focus."""
     size_px: float = pydantic.Field(default=15.0, ge=1, le=101)
-    """Extent of the blur: of the path, of the line, or the diameter of the disc."""
+    """Extent of the blur: of the path or line, or the diameter of the disc."""
     angle_deg: float = pydantic.Field(default=0.0, ge=-180, le=180)
-    """Direction of a straight movement, from horizontal; the other kinds ignore it."""
+    """Direction of a straight movement relative to horizontal; ignored by the other kinds."""
     noise_sigma_255: float = pydantic.Field(default=0.0, ge=0, le=50)
-    """Standard deviation of the noise on top, in levels of 0..255."""
+    """Standard deviation of the added noise, in levels of 0..255."""
     roll_deg: float = pydantic.Field(default=0.0, ge=-90, le=90)
-    """By how much the camera turns during the exposure, about a random point of the picture."""
+    """Rotation of the camera during the exposure, about a random point of the picture."""
     zoom: float = pydantic.Field(default=1.0, ge=0.5, le=2)
-    """Scale of the picture at the end of the exposure relative to its start."""
+    """Scale of the picture at the end of the exposure relative to the start."""
     object_px: float = pydantic.Field(default=0.0, ge=0, le=101)
-    """How far an object of random shape moves straight in front of the scene; 0 for no object."""
+    """Length of the straight movement of a randomly shaped object in front of the scene; 0 for no object."""
     object_deg: float = pydantic.Field(default=0.0, ge=-180, le=180)
-    """Direction of the movement of the object, from horizontal."""
+    """Direction of the object's movement relative to horizontal."""
     object_share: float = pydantic.Field(default=0.4, gt=0, le=2)
-    """Diameter of the object as a share of the shorter side of the picture."""
+    """Diameter of the object as a fraction of the shorter side of the picture."""
     frames: int = pydantic.Field(default=0, ge=0, le=100)
-    """How many sharp frames are averaged instead of a continuous exposure; 0 for a continuous one."""
+    """Number of sharp frames to average; 0 for a continuous exposure."""
     linear: bool = True
-    """Average linear light, as a shutter does; otherwise display values, as some data sets do."""
+    """Whether to average linear light, as a camera does, or display values, as some data sets do."""
 
     @property
     def varies(self) -> bool:
-        """Whether it takes frames, because one kernel for the whole picture cannot make this blur."""
+        """Whether the blur varies over the picture or averages few frames, so that one kernel is not enough."""
         return bool(self.frames or self.roll_deg or self.zoom != 1 or self.object_px)
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Two in five the same everywhere: shake, motion or defocus; three in five of a moving camera or object."""
+        """Draw uniform shake, motion or defocus (40 %), or a moving camera or object (60 %)."""
         noise = uniform(generator, 0, 2) if chance(generator, 0.7) else 0.0
         if chance(generator, 0.4):
             kind = "shake" if chance(generator, 0.5) else choice(generator, ("motion", "defocus"))
@@ -88,7 +87,7 @@ class Blur(Degradation):
         )
 
     def override(self, fixed: dict[str, object]) -> Self:
-        """Replace drawn values; a given defocus has its own sizes and stands still unless `fixed` says otherwise."""
+        """Replace drawn values; a fixed ``defocus`` gets suitable sizes and no movement unless ``fixed`` sets it."""
         if fixed.get("kind") != "defocus" or self.kind == "defocus":
             return super().override(fixed)
         still: dict[str, object] = {"roll_deg": 0.0, "zoom": 1.0, "object_px": 0.0, "frames": 0, "linear": True}
@@ -98,7 +97,7 @@ class Blur(Degradation):
     def _apply(cls, images: Tensor, params: Sequence[Self], generator: torch.Generator) -> Tensor:
         linear = torch.tensor([p.linear for p in params], device=images.device).view(-1, 1, 1, 1)
         light = torch.where(linear, srgb_to_linear(images), images)
-        # A lens out of focus blurs each frame.
+        # Defocus blurs every frame.
         even = [i for i, p in enumerate(params) if not p.varies or p.kind == "defocus"]
         if even:
             light[even] = convolve(light[even], blur_kernels([params[i] for i in even], images, generator))
@@ -110,13 +109,13 @@ class Blur(Degradation):
         return blurred + per_image([p.noise_sigma_255 / 255 for p in params], images) * normal_like(images, generator)
 
     def movement(self, like: Tensor, generator: torch.Generator) -> Movement:
-        """Draw the movement of camera and object; `like` is any tensor with the wanted dtype and device."""
+        """Draw the movement of camera and object; ``like`` is any tensor with the target dtype and device."""
         path = shake_path(like, generator) if self.kind == "shake" else _line(self.angle_deg, like)
         reach = 0.0 if self.kind == "defocus" else (self.size_px - 1) / 2
         return Movement(
             camera_px=path * reach,
             object_px=_line(self.object_deg, like) * (self.object_px / 2),
-            # A path that wanders is longer than its extent.
+            # A random path is longer than its extent.
             length_px=3 * reach + self.object_px,
             roll_deg=self.roll_deg,
             zoom=self.zoom,
@@ -126,15 +125,15 @@ class Blur(Degradation):
 
 
 def blur_kernels(params: Sequence[Blur], like: Tensor, generator: torch.Generator) -> Tensor:
-    """Build the kernels of a batch.
+    """Build the blur kernels of a batch.
 
     Args:
         params: B records.
-        like: Any tensor with the wanted dtype and device.
+        like: Any tensor with the target dtype and device.
         generator: Source of the shake paths.
 
     Returns:
-        `(B, K, K)`, K odd and large enough for the largest, each centred, at least 0 and summing to 1.
+        ``(B, K, K)``, with K odd and large enough for the largest blur. Kernels are centred, nonnegative and sum to 1.
     """
     radius = math.ceil(max(p.size_px for p in params) / 2) + 1
     kernels: list[Tensor] = []
@@ -152,15 +151,15 @@ def blur_kernels(params: Sequence[Blur], like: Tensor, generator: torch.Generato
 def shake_path(like: Tensor, generator: torch.Generator) -> Tensor:
     """Draw the path of a hand-held camera during the exposure.
 
-    The velocity is a random walk that is damped (a hand is pulled back) and starts with a drift of its own; integrated
-    twice it gives the smooth arcs and hooks of real shake.
+    The velocity is a damped random walk with an initial drift. Its integral has the smooth arcs and hooks of real
+    shake.
 
     Args:
-        like: Any tensor with the wanted dtype and device.
-        generator: Source of the randomness.
+        like: Any tensor with the target dtype and device.
+        generator: Source of randomness.
 
     Returns:
-        `(2, _PATH_STEPS)`: y and x relative to the centroid, the farthest point at distance 1.
+        ``(2, _PATH_STEPS)``: y and x relative to the centroid, with the farthest point at distance 1.
     """
     kicks = torch.randn(2, _PATH_STEPS, generator=generator, dtype=like.dtype, device=like.device)
     drift = torch.randn(2, 1, generator=generator, dtype=like.dtype, device=like.device)
@@ -171,20 +170,20 @@ def shake_path(like: Tensor, generator: torch.Generator) -> Tensor:
 
 @cache
 def _memory(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """How much of the kick of step i is left in the velocity of step j >= i: 0.97^(j - i), `(i, j)`."""
+    """Build the matrix ``(i, j)`` of the remaining effect of kick i on the velocity at step j >= i, 0.97^(j - i)."""
     steps = torch.arange(_PATH_STEPS, dtype=dtype, device=device)
     return (0.97 ** (steps[None, :] - steps[:, None])).triu()
 
 
 def _line(angle_deg: float, like: Tensor) -> Tensor:
-    """Straight path `(2, _PATH_STEPS)` from -1 to 1 along the angle, y pointing down."""
+    """Return a straight path ``(2, _PATH_STEPS)`` from -1 to 1 along the angle, with y pointing down."""
     along = torch.linspace(-1, 1, _PATH_STEPS, dtype=like.dtype, device=like.device)
     angle = math.radians(angle_deg)
     return torch.stack([-math.sin(angle) * along, math.cos(angle) * along])
 
 
 def _disc(diameter_px: float, radius: int, like: Tensor) -> Tensor:
-    """Disc `(2 radius + 1, 2 radius + 1)` whose rim falls off over one pixel."""
+    """Return a disc ``(2 radius + 1, 2 radius + 1)`` whose edge falls off over one pixel."""
     steps = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
     distance = torch.hypot(steps[:, None], steps[None, :])
     return (diameter_px / 2 + 0.5 - distance).clamp(0, 1)

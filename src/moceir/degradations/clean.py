@@ -1,4 +1,4 @@
-"""No degradation at all: the control in a mixture of tasks, and the proof that restoring does no harm."""
+"""Identity, used as a control: restoration should not harm clean pictures."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -10,11 +10,11 @@ from moceir.degradations.base import Degradation
 
 
 class Clean(Degradation):
-    """The identity; it has no parameters."""
+    """Identity without parameters."""
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Return the one possible record; `generator` is left alone."""
+        """Return the only possible record; ``generator`` is not used."""
         del generator
         return cls()
 

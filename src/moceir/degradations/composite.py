@@ -1,4 +1,4 @@
-"""Several degradations of one picture, one after the other: drawn records, and the names of published mixtures."""
+"""Sequences of degradations: their records, and the published mixtures by name."""
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -31,11 +31,11 @@ SINGLE: dict[str, type[Degradation]] = {
     "snow": Snow,
     "clean": Clean,
 }
-"""What composites are made of."""
+"""Single degradations by name, the building blocks of composites."""
 
-# What is laid over a picture without light leaves nothing to restore.
+# A degradation on top of a nearly black picture would leave nothing to restore.
 _DUSK = "low_light:exposure=0.05..0.4"
-# Haze as bright as by day would hide that the picture is dark.
+# Haze as bright as in daylight would hide the darkness of the picture.
 _DUSK_HAZE = "haze:airlight=0.5"
 
 CDD11: dict[str, str] = {
@@ -51,20 +51,20 @@ CDD11: dict[str, str] = {
     "low_haze_rain": f"{_DUSK}+{_DUSK_HAZE}+rain",
     "low_haze_snow": f"{_DUSK}+{_DUSK_HAZE}+snow",
 }
-"""The eleven of CDD-11 (Guo et al. 2024, OneRestore) by the names of its folders, as text for `parse`."""
+"""The eleven degradations of CDD-11 (Guo et al. 2024, OneRestore) by folder name, as text for ``parse``."""
 
 
 def describe(record: Degradation) -> dict[str, Any]:
-    """Write the drawn parameters of a single degradation as JSON-able data, its name first."""
+    """Convert a single degradation to JSON-serialisable data, with its name first."""
     name = next(name for name, kind in SINGLE.items() if kind is type(record))
     return {"name": name, **record.model_dump()}
 
 
 def from_description(value: object) -> Degradation:
-    """Read what `describe` wrote; the record of a single degradation is returned as it is.
+    """Convert the output of ``describe`` to a record; the record of a single degradation is returned unchanged.
 
     Raises:
-        ValueError: If it is no description, the name is unknown, or the parameters do not fit; or for a composite.
+        ValueError: If the value is a composite or not a description, the name is unknown, or a parameter is invalid.
     """
     if isinstance(value, Degradation):
         if type(value) not in SINGLE.values():
@@ -78,14 +78,14 @@ def from_description(value: object) -> Degradation:
 
 
 Step = Annotated[Degradation, pydantic.PlainValidator(from_description), pydantic.PlainSerializer(describe)]
-"""A single degradation inside another record; in JSON its parameters stand beside its name."""
+"""A single degradation inside another record; in JSON its name and parameters are in one object."""
 
 
 class Composite(Degradation):
-    """Degradations in the order in which they happened. What draws it, a `CompositeSpec`, knows which."""
+    """A sequence of degradations, drawn by a ``CompositeSpec``."""
 
     steps: tuple[Step, ...]
-    """The records, first to last."""
+    """Records in order of application."""
 
     @classmethod
     def _apply_at_depth(
@@ -97,15 +97,15 @@ class Composite(Degradation):
 
 
 class Real(Composite):
-    """A photograph with a past: blurred, resized, noisy and compressed in random order, then once more, then saved.
+    """Realistic wear of a photograph: two rounds of blur, resizing, noise and JPEG in random order, then a final JPEG.
 
-    The second-order model of Real-ESRGAN (Wang et al. 2021) with the shuffled order of BSRGAN (Zhang et al. 2021), and
-    milder than either: the picture keeps its size, and something to restore.
+    Follows the second-order model of Real-ESRGAN (Wang et al. 2021) with the shuffled order of BSRGAN (Zhang et al.
+    2021). It is milder than both: the picture keeps its size and enough detail to restore.
     """
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """All four kinds in a first round; about half of them, and weaker, in a second one; mostly JPEG at the end."""
+        """Draw all four kinds in the first round, about half of them (weaker) in the second, then mostly a JPEG."""
         steps: list[Degradation] = []
         for share, strength in ((1.0, 1.0), (0.5, 0.5)):
             order = torch.randperm(4, generator=generator, device=generator.device).tolist()
@@ -117,23 +117,23 @@ class Real(Composite):
 
 
 def flatten(records: Sequence[Degradation]) -> tuple[Degradation, ...]:
-    """List the single degradations that the records stand for, in order."""
+    """List the single degradations in the records, in order."""
     return tuple(step for record in records for step in (record.steps if isinstance(record, Composite) else (record,)))
 
 
 def apply_each(
     images: Tensor, params: Sequence[Degradation], generator: torch.Generator, depth: Tensor | None = None
 ) -> Tensor:
-    """Apply to each picture its own record, pictures with the same kind of degradation together.
+    """Apply one record to each picture; pictures with the same kind of degradation are processed together.
 
     Args:
-        images: `(B, 3, H, W)` in [0, 1].
+        images: Pictures ``(B, 3, H, W)`` in [0, 1].
         params: B records.
-        generator: Source of the random fields, on the device of `images`.
-        depth: Depth maps `(B, 1, H, W)` if known, see `Degradation.apply`.
+        generator: Source of the random fields, on the device of ``images``.
+        depth: Depth maps ``(B, 1, H, W)`` if known; see ``Degradation.apply``.
 
     Returns:
-        `(B, 3, H, W)` in [0, 1].
+        Degraded pictures ``(B, 3, H, W)`` in [0, 1].
     """
     kinds = dict.fromkeys(type(p) for p in params)
     if len(kinds) == 1:
@@ -147,7 +147,7 @@ def apply_each(
 
 
 def _draw_wear(generator: torch.Generator, strength: float) -> tuple[Degradation, ...]:
-    """Draw one of each kind that a photograph meets on its way; `strength` in (0, 1] scales the worst case."""
+    """Draw one degradation of each kind of wear; ``strength`` in (0, 1] scales the worst case."""
     sigma, shot = uniform(generator, 1, 12 * strength), uniform(generator, 0, 2 * strength)
     varied = chance(generator, 0.4)
     return (

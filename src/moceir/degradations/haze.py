@@ -1,9 +1,9 @@
-"""Haze by the atmospheric scattering model: `I = J t + A (1 - t)` with `t = exp(-beta d)` (Narasimhan, Nayar 2002).
+"""Haze by the atmospheric scattering model: ``I = J t + A (1 - t)`` with ``t = exp(-beta d)`` (Narasimhan, Nayar 2002).
 
-Where the depth `d` of a scene is known, it is taken as it is. For an ordinary photograph it is a drawn smooth field:
-a ramp (the ground recedes towards the horizon) plus low-frequency noise, made to follow the edges of the picture by a
-guided filter, so that the haze changes where objects end. `structure` gives parts of equal colour an equal depth of
-their own, so that objects stand before one another.
+If the depth ``d`` of a scene is known, it is used as given. Otherwise it is a random smooth field: a ramp (the ground
+recedes towards the horizon) plus low-frequency noise. A guided filter aligns it with the edges of the picture, so that
+the haze changes at object boundaries. ``structure`` gives regions of similar colour a common depth, so that objects
+appear in front of one another.
 """
 
 import math
@@ -19,28 +19,28 @@ from moceir.degradations.base import Degradation, chance, log_uniform, per_image
 
 
 class Haze(Degradation):
-    """Haze of one density over a drawn or given depth map; a given one leaves the fields about depth unused."""
+    """Haze of uniform density over a random or given depth map; a given map overrides the fields about depth."""
 
     beta: float = pydantic.Field(default=1.2, ge=0, le=10)
-    """Scattering coefficient: at depth 1 the share `exp(-beta)` of the scene's own light remains."""
+    """Scattering coefficient: at depth 1 the fraction ``exp(-beta)`` of the scene's light remains."""
     airlight: float = pydantic.Field(default=0.85, ge=0, le=1)
-    """Brightness A of the haze itself."""
+    """Brightness A of the haze."""
     warmth: float = pydantic.Field(default=0.0, ge=-0.2, le=0.2)
-    """Tint of the haze: added to its red and taken from its blue."""
+    """Tint of the haze: added to red and subtracted from blue."""
     depth_offset: float = pydantic.Field(default=0.1, ge=0, le=2)
-    """Depth of the nearest point, 1 being the far end of a usual scene."""
+    """Depth of the nearest point, where 1 is the far end of a typical scene."""
     depth_span: float = pydantic.Field(default=0.9, ge=0, le=2)
-    """Depth of the farthest point less that of the nearest; 0 for the same haze everywhere."""
+    """Depth difference between the farthest and nearest points; 0 for uniform haze."""
     ramp: float = pydantic.Field(default=0.7, ge=0, le=1)
-    """Share of the ramp in the depth map; the rest is low-frequency noise."""
+    """Weight of the ramp in the depth map; the rest is low-frequency noise."""
     tilt_deg: float = pydantic.Field(default=0.0, ge=-180, le=180)
-    """Direction in which the ramp recedes: 0 towards the top, 90 towards the right."""
+    """Direction in which the ramp recedes: 0 is towards the top, 90 towards the right."""
     structure: float = pydantic.Field(default=0.0, ge=0, le=1)
-    """Share of the depth map that follows colour: equal colours are equally far, bright ones mostly farther."""
+    """Weight of colour in the depth map: equal colours get equal depth, and bright ones are mostly farther away."""
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Thin to dense haze, a third of it over an even depth, as in crops that lie wholly near or wholly far."""
+        """Draw thin to dense haze, about a third of it at nearly constant depth, as in crops of near or far areas."""
         if chance(generator, 0.3):
             offset, span = uniform(generator, 0.05, 0.8), uniform(generator, 0.0, 0.25)
         else:
@@ -69,12 +69,12 @@ class Haze(Degradation):
 
     @classmethod
     def _depth(cls, images: Tensor, params: Sequence[Self], generator: torch.Generator) -> Tensor:
-        """Draw the depth maps `(B, 1, H, W)`, each within offset .. offset + span of its picture."""
+        """Draw depth maps ``(B, 1, H, W)`` in the range offset .. offset + span of each picture."""
         rows = torch.linspace(1, -1, images.shape[-2], dtype=images.dtype, device=images.device).view(1, 1, -1, 1)
         columns = torch.linspace(-1, 1, images.shape[-1], dtype=images.dtype, device=images.device).view(1, 1, 1, -1)
         tilt = [math.radians(p.tilt_deg) for p in params]
         up, right = (per_image([f(t) for t in tilt], images) for f in (math.cos, math.sin))
-        # Divided by its largest value the ramp fills 0..1 whatever its direction.
+        # Division by its largest value makes the ramp cover 0..1 in any direction.
         ramp = 0.5 + 0.5 * (rows * up + columns * right) / (up.abs() + right.abs())
         share = per_image([p.ramp for p in params], images)
         rough = share * ramp + (1 - share) * smooth_noise(images, 3, generator)
@@ -87,9 +87,9 @@ class Haze(Degradation):
 
 
 def _parts(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Tell the parts of pictures apart by their colours: `(B, 1, H, W)` in [0, 1], constant within a part."""
-    # A random mixture of the channels, in which bright colours, such as the sky, mostly come out high.
+    """Separate regions of pictures by colour: ``(B, 1, H, W)`` in [0, 1], constant within a region."""
+    # A random mixture of the channels, mostly high for bright colours such as the sky.
     weights = torch.randn(len(images), 3, 1, 1, generator=generator, dtype=images.dtype, device=images.device)
     mixed = ((weights + 0.5) * images).sum(1, keepdim=True)
-    # Its texture is no depth; a narrow window and a coarse threshold keep only steps between parts.
+    # Texture is not depth; a narrow window and a coarse threshold keep only the steps between regions.
     return stretch(guided_filter(luma(images), mixed, radius_share=0.03, epsilon=0.01))

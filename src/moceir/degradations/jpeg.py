@@ -1,7 +1,8 @@
-"""JPEG: a full round trip through the lossy part of the baseline codec, on whole batches (ITU-T T.81).
+"""JPEG: a batched round trip through the lossy part of the baseline codec (ITU-T T.81).
 
-Only what loses information is computed: colour conversion, chroma subsampling, the 8x8 cosine transform, and rounding
-to multiples of the standard tables at the quality scale of the Independent JPEG Group. The entropy coding is lossless.
+Only the steps that lose information are computed: colour conversion, chroma subsampling, the 8x8 cosine transform, and
+rounding to multiples of the standard tables, on the quality scale of the Independent JPEG Group. Entropy coding is
+lossless.
 """
 
 import math
@@ -36,16 +37,16 @@ _CHROMINANCE = (
 
 
 class Jpeg(Degradation):
-    """Compression at a quality of 1 (worst) to 100."""
+    """JPEG compression with a quality from 1 (worst) to 100."""
 
     quality: int = pydantic.Field(default=30, ge=1, le=100)
-    """Quality as encoders count it."""
+    """Quality on the usual scale of encoders."""
     subsample: bool = True
-    """Halve the resolution of the colour (4:2:0), as encoders do unless told otherwise."""
+    """Whether to halve the resolution of the chroma planes (4:2:0), the default of most encoders."""
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Quality 10 to 60, three quarters with subsampled colour."""
+        """Draw a quality from 10 to 60, with chroma subsampling in three out of four cases."""
         return cls(quality=int(uniform(generator, 10, 61)), subsample=chance(generator, 0.75))
 
     @classmethod
@@ -66,14 +67,14 @@ class Jpeg(Degradation):
 
 
 def round_trip(planes: Tensor, tables: Tensor) -> Tensor:
-    """Transform blocks of 8x8, round to multiples of the table, transform back.
+    """Transform 8x8 blocks, round to multiples of the table, and transform back.
 
     Args:
-        planes: `(B, C, H, W)`, levels centred on 0 (-128..127).
-        tables: `(B, 1, 8, 8)`, the step of each frequency.
+        planes: Levels centred on 0 (-128..127), ``(B, C, H, W)``.
+        tables: Quantisation step of each frequency, ``(B, 1, 8, 8)``.
 
     Returns:
-        `(B, C, H, W)`.
+        Decoded planes ``(B, C, H, W)``.
     """
     batch, channels, height, width = planes.shape
     padded = F.pad(planes, (0, -width % 8, 0, -height % 8), mode="replicate")
@@ -87,7 +88,7 @@ def round_trip(planes: Tensor, tables: Tensor) -> Tensor:
 
 
 def _subsampled(chroma: Tensor, tables: Tensor) -> Tensor:
-    """Round trip of colour planes at half the resolution; decoders interpolate back with a triangle filter."""
+    """Compute the round trip of chroma planes at half resolution; decoders upsample with a triangle filter."""
     height, width = chroma.shape[-2:]
     even = F.pad(chroma, (0, width % 2, 0, height % 2), mode="replicate")
     decoded = round_trip(F.avg_pool2d(even, 2).round(), tables)
@@ -95,13 +96,13 @@ def _subsampled(chroma: Tensor, tables: Tensor) -> Tensor:
 
 
 def _table(standard: tuple[tuple[int, ...], ...], scale_percent: Tensor) -> Tensor:
-    """Scale a standard table: `(B, 1, 8, 8)` whole steps in 1..255."""
+    """Scale a standard table to ``(B, 1, 8, 8)`` integer steps in 1..255."""
     table = torch.tensor(standard, dtype=scale_percent.dtype, device=scale_percent.device)
     return ((table * scale_percent + 50) / 100).floor().clamp(1, 255)
 
 
 def _dct_matrix(like: Tensor) -> Tensor:
-    """Orthonormal 8-point cosine transform, `(frequency, position)`."""
+    """Return the orthonormal 8-point DCT matrix, ``(frequency, position)``."""
     steps = torch.arange(8, dtype=like.dtype, device=like.device)
     matrix = torch.cos(math.pi / 8 * steps[:, None] * (steps[None, :] + 0.5)) / 2
     matrix[0] /= math.sqrt(2)
@@ -109,14 +110,14 @@ def _dct_matrix(like: Tensor) -> Tensor:
 
 
 def _to_ycbcr(rgb: Tensor) -> Tensor:
-    """RGB levels to JFIF Y - 128, Cb - 128, Cr - 128, rounded to whole levels as the codec stores them."""
+    """Convert RGB levels to JFIF Y - 128, Cb - 128, Cr - 128, rounded to integers as in the codec."""
     red, green, blue = rgb.unbind(1)
     y = 0.299 * red + 0.587 * green + 0.114 * blue
     return torch.stack([y - 128, (blue - y) / 1.772, (red - y) / 1.402], dim=1).round().clamp(-128, 127)
 
 
 def _to_rgb(planes: Tensor) -> Tensor:
-    """Inverse of `_to_ycbcr`, without rounding."""
+    """Invert ``_to_ycbcr``, without rounding."""
     y, cb, cr = planes.unbind(1)
     y = y + 128
     red, blue = y + 1.402 * cr, y + 1.772 * cb

@@ -1,8 +1,8 @@
-"""Low light: too few photons, so dark, off in colour and noisy at once.
+"""Low light: too few photons make a picture dark, tinted and noisy.
 
-The picture is taken to linear light by a power (the drawn `gamma`: above 2.2 it also crushes the shadows), exposed too
-short, tinted, given sensor noise where noise arises, and encoded again for display by the usual power of 1 / 2.2. What
-the file then rounds to whole levels is lost: at 1/200 white is level 23 of 255.
+The picture is converted to linear light by a power (``gamma``; values above 2.2 also crush the shadows), underexposed,
+tinted, given sensor noise, and encoded for display with the usual power of 1 / 2.2. Rounding to 8 bits then loses
+detail: at an exposure of 1/200, white is level 23 of 255.
 """
 
 from collections.abc import Sequence
@@ -15,34 +15,34 @@ from torch import Tensor
 from moceir.degradations.base import Degradation, chance, log_uniform, normal_like, per_image, uniform
 
 _DISPLAY_GAMMA = 2.2
-# A steep curve with a shorter exposure, or more photon noise than this share of it, would leave nothing visible.
+# A steep curve at shorter exposures, or more photon noise relative to the exposure, would leave nothing visible.
 _STEEP_FROM = 0.02
 _MOST_SHOT = 0.05
 
 
 class LowLight(Degradation):
-    """An underexposed picture with the noise of its sensor."""
+    """Underexposure with sensor noise."""
 
     exposure: float = pydantic.Field(default=0.12, gt=0, le=1)
-    """Share of the light that a good exposure would have had."""
+    """Fraction of the light of a correct exposure."""
     gamma: float = pydantic.Field(default=2.2, ge=1, le=6)
-    """Power that takes the picture to linear light; above 2.2 shadows get darker than the exposure alone makes them."""
+    """Power that converts the picture to linear light; above 2.2 it darkens the shadows further."""
     cast_red: float = pydantic.Field(default=1.0, ge=0.5, le=1.5)
     """Gain of red relative to green, in linear light."""
     cast_blue: float = pydantic.Field(default=1.0, ge=0.5, le=1.5)
     """Gain of blue relative to green, in linear light."""
     read_sigma: float = pydantic.Field(default=0.001, ge=0, le=0.1)
-    """Standard deviation of the noise that is there without light; linear light, 1 is white."""
+    """Standard deviation of the signal-independent noise, in linear light, where 1 is white."""
     shot: float = pydantic.Field(default=0.001, ge=0, le=0.1)
-    """Photon noise has the variance `shot * light`; linear light, 1 is white."""
+    """Strength of the photon noise, whose variance is ``shot * light``, in linear light, where 1 is white."""
     rounded: bool = False
-    """Round the result to whole levels of 0..255, as a file of 8 bits does."""
+    """Whether to round the result to integer levels of 0..255, as in an 8-bit file."""
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Exposures of 1/200 to 2/5, dark ones as often as moderate ones; see `docs/degradations.md` for LOL's."""
+        """Draw exposures log-uniformly from 1/200 to 2/5; for those of LOL see ``docs/degradations.md``."""
         exposure = log_uniform(generator, 0.005, 0.4)
-        # The pairs of LOL have a steep curve.
+        # The pairs of LOL show a steep curve.
         steep = exposure > _STEEP_FROM and chance(generator, 0.5)
         return cls(
             exposure=exposure,
@@ -55,7 +55,7 @@ class LowLight(Degradation):
         )
 
     def override(self, fixed: dict[str, object]) -> Self:
-        """Replace drawn values; a given exposure takes curve and noise, unless given too, to what it leaves visible."""
+        """Replace drawn values; a fixed exposure adapts curve and noise, unless fixed, to keep the picture visible."""
         if "exposure" not in fixed:
             return super().override(fixed)
         exposure = super().override(fixed).exposure

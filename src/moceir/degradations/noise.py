@@ -1,8 +1,8 @@
-"""Sensor noise: Gaussian as the denoising benchmarks add it, optionally with a photon (shot) part.
+"""Sensor noise: Gaussian as in denoising benchmarks, optionally with a photon (shot) part.
 
 Convention:
-    The Gaussian part is the published protocol bit by bit: `clean * 255 + sigma * N(0, 1)`, clipped to 0..255 and
-    *truncated* to whole numbers, as a conversion to unsigned bytes does. Rounding instead would shift the mean by 0.5.
+    The Gaussian part follows the published protocol exactly: ``clean * 255 + sigma * N(0, 1)``, clipped to 0..255 and
+    *truncated* to integers, as in a conversion to unsigned bytes. Rounding instead would shift the mean by 0.5.
 """
 
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ from torch import Tensor
 from moceir.degradations.base import Degradation, chance, choice, log_uniform, normal_like, per_image, uniform
 
 PROTOCOL_SIGMAS_255 = (15.0, 25.0, 50.0)
-"""The levels at which denoisers are compared (Zhang et al. 2017, DnCNN)."""
+"""Standard noise levels for comparing denoisers (Zhang et al. 2017, DnCNN)."""
 
 
 class Noise(Degradation):
-    """Gaussian or Poisson-Gaussian noise. The result is whole 8-bit levels."""
+    """Gaussian or Poisson-Gaussian noise; the result has integer 8-bit levels."""
 
     sigma_255: float = pydantic.Field(
         default=25.0, ge=0, le=255, validation_alias=pydantic.AliasChoices("sigma_255", "sigma")
     )
-    """Standard deviation of the Gaussian part, in levels of 0..255; `sigma` for short."""
+    """Standard deviation of the Gaussian part, in levels of 0..255; short form ``sigma``."""
     shot: float = pydantic.Field(default=0.0, ge=0, le=100)
-    """Levels per photon: the photon part has the variance `shot * level`. 0 for none."""
+    """Levels per photon: the photon part has the variance ``shot * level``. 0 for none."""
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Half at the protocol's 15, 25 and 50; the rest uniform in 0..55, one in five of them Poisson-Gaussian."""
+        """Draw the protocol's 15, 25 or 50 (half); else Poisson-Gaussian (one in five) or a sigma uniform in 0..55."""
         if chance(generator, 0.5):
             return cls(sigma_255=choice(generator, PROTOCOL_SIGMAS_255))
         if chance(generator, 0.2):
@@ -38,13 +38,13 @@ class Noise(Degradation):
         return cls(sigma_255=uniform(generator, 0, 55))
 
     def override(self, fixed: dict[str, object]) -> Self:
-        """Replace drawn values; a given sigma means that protocol alone, without a photon part unless that is given."""
+        """Replace drawn values; a fixed sigma removes the photon part unless ``shot`` is fixed, too."""
         return super().override({"shot": 0.0} | fixed if "sigma_255" in fixed else fixed)
 
     @classmethod
     def _apply(cls, images: Tensor, params: Sequence[Self], generator: torch.Generator) -> Tensor:
         levels = images * 255
-        # Byte k read as float(k) / 255 may come back as k - 1e-5, which truncation would turn into k - 1.
+        # Level k stored as float(k) / 255 may become k - 1e-5, which truncation would turn into k - 1.
         whole = levels.round()
         levels = torch.where((levels - whole).abs() < 1e-3, whole, levels)
         photonic = [i for i, p in enumerate(params) if p.shot > 0]
@@ -57,18 +57,18 @@ class Noise(Degradation):
 
 
 class PoissonGaussian(Noise):
-    """Noise of a sensor, always with both parts: photons (Poisson) and read-out (Gaussian); Foi et al. 2008."""
+    """Sensor noise that always has both parts: photon (Poisson) and read-out (Gaussian) noise (Foi et al. 2008)."""
 
     shot: float = pydantic.Field(default=2.0, ge=0, le=100)
-    """Levels per photon: the photon part has the variance `shot * level`. 0 for none."""
+    """Levels per photon: the photon part has the variance ``shot * level``. 0 for none."""
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """A good sensor in daylight to a poor one in the dark: spread 6 to 38 levels on mid-grey, mostly 10 to 30."""
+        """Draw a good sensor in daylight to a poor one in the dark: 6 to 38 levels at mid-grey, mostly 10 to 30."""
         return cls(**_draw_sensor(generator))
 
     def override(self, fixed: dict[str, object]) -> Self:
-        """Replace drawn values; unlike for `noise`, a given sigma leaves the photon part as it was drawn."""
+        """Replace drawn values; unlike for ``noise``, a fixed sigma keeps the drawn photon part."""
         return super().override({"shot": self.shot} | fixed)
 
 

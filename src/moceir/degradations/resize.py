@@ -1,6 +1,6 @@
 """Lost resolution: a picture scaled down and up again, as by a small sensor, a messenger or a web page.
 
-Phones sharpen what they scale down, and messengers store the small picture as JPEG; both happen before the enlargement.
+Phones sharpen downscaled pictures, and messengers store them as JPEG; both happen before upscaling.
 """
 
 from collections.abc import Sequence
@@ -15,26 +15,26 @@ from moceir.degradations.base import Degradation, chance, choice, log_uniform, u
 from moceir.degradations.jpeg import Jpeg
 
 PROTOCOL_SCALES = (2.0, 4.0)
-"""The factors at which super-resolution is compared."""
+"""Standard factors for comparing super-resolution methods."""
 
 
 class Resize(Degradation):
-    """Reduction, then enlargement to the size that the picture had."""
+    """Downscaling, followed by upscaling to the original size."""
 
     scale: float = pydantic.Field(default=2.0, ge=1, le=16)
-    """Pixels of the picture per pixel of the small one, along each side."""
+    """Downscaling factor of each side."""
     up: Literal["nearest", "bilinear", "bicubic"] = "bicubic"
-    """How the small picture is enlarged; `nearest` leaves blocks."""
+    """Interpolation for upscaling; ``nearest`` leaves blocks."""
     down: Literal["bicubic", "bilinear", "area", "nearest"] = "bicubic"
-    """How the picture is reduced; all but `nearest` avoid aliasing."""
+    """Interpolation for downscaling; all but ``nearest`` avoid aliasing."""
     sharpen: float = pydantic.Field(default=0.0, ge=0, le=5)
-    """Share of its fine detail (what a mean over 3x3 pixels takes away) that is added to the small picture."""
+    """Strength of sharpening: the small picture's difference from its 3x3 mean is multiplied by it and added."""
     quality: int = pydantic.Field(default=0, ge=0, le=100)
-    """JPEG quality at which the small picture is stored; 0 for no JPEG."""
+    """JPEG quality of the small picture; 0 for no JPEG."""
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Half plainly bicubic, most of them at the protocol's 2 and 4; half as phones and messengers do it."""
+        """Draw, with equal chance, plain bicubic scaling (mostly by 2 or 4) or that of phones and messengers."""
         plain = chance(generator, 0.5)
         scale = (
             choice(generator, PROTOCOL_SCALES)
@@ -54,7 +54,7 @@ class Resize(Degradation):
 
     @classmethod
     def _apply(cls, images: Tensor, params: Sequence[Self], generator: torch.Generator) -> Tensor:
-        # One picture at a time: each has its own small size.
+        # One picture at a time, because the small sizes differ.
         return torch.cat([p._resized(image, generator) for p, image in zip(params, images.split(1), strict=True)])
 
     def _resized(self, image: Tensor, generator: torch.Generator) -> Tensor:
@@ -72,7 +72,7 @@ class Resize(Degradation):
 
 
 def _reduced(image: Tensor, size: list[int], kernel: str) -> Tensor:
-    """Reduce a picture `(1, 3, H, W)` to `size` with a kernel of `Resize.down`; the result is in [0, 1]."""
+    """Downscale a picture ``(1, 3, H, W)`` to ``size`` with a kernel of ``Resize.down``; the result is in [0, 1]."""
     if kernel == "area":
         return F.interpolate(image, size, mode="area")
     if kernel == "nearest":

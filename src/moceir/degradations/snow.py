@@ -1,7 +1,7 @@
 """Snow: flakes of several sizes at several distances, the near ones smeared by their fall, and a thin veil.
 
-A flake is a small cluster of points, so that it is a ragged clump and not a perfect disc; the blur of its layer joins
-the points. Flakes hide what is behind them, so they are laid over rather than added.
+A flake is a small cluster of points joined by the blur of its layer, which makes it a ragged clump instead of a perfect
+disc. Flakes hide the scene behind them, so they are blended over the picture instead of added.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor
 from moceir.degradations._fields import gaussian_blur, lift, splat
 from moceir.degradations.base import Degradation, log_uniform, per_image, uniform
 
-# Layers from far to near: size and smear relative to the parameters, share of the covered area, opacity.
+# Layers from far to near: size and smear relative to the parameters, fraction of the covered area, opacity.
 _LAYERS = ((0.35, 0.3, 0.4, 0.6), (0.6, 0.6, 0.35, 0.8), (1.0, 1.0, 0.25, 1.0))
 _POINTS = 24
 _FLAKE_LEVEL = 0.97
@@ -26,21 +26,21 @@ class Snow(Degradation):
     """Falling snow in three layers."""
 
     size_px: float = pydantic.Field(default=5.0, ge=0.5, le=100)
-    """Diameter of the flakes nearest to the camera; those far away have a third of it."""
+    """Diameter of the nearest flakes in pixels; the farthest ones have about a third of it."""
     density: float = pydantic.Field(default=0.06, ge=0, le=1)
-    """Share of the picture that the flakes would cover side by side."""
+    """Fraction of the picture that the flakes would cover without overlap."""
     strength: float = pydantic.Field(default=0.8, ge=0, le=1)
     """Opacity of the nearest flakes."""
     angle_deg: float = pydantic.Field(default=0.0, ge=-90, le=90)
-    """Direction of the fall from vertical; positive falls towards the lower right."""
+    """Direction of fall relative to vertical; positive is towards the lower right."""
     smear: float = pydantic.Field(default=0.8, ge=0, le=20)
-    """Length of the fall during the exposure, in diameters."""
+    """Distance of fall during the exposure, in diameters."""
     veil: float = pydantic.Field(default=0.05, ge=0, le=1)
-    """Opacity of the veil of distant snow, which lifts the dark regions."""
+    """Opacity of the veil of distant snow, which brightens dark regions."""
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Self:
-        """Light to heavy snowfall."""
+        """Draw light to heavy snowfall."""
         return cls(
             size_px=log_uniform(generator, 2.5, 10),
             density=log_uniform(generator, 0.02, 0.15),
@@ -58,14 +58,14 @@ class Snow(Degradation):
         return veiled + cover * (_FLAKE_LEVEL - veiled).clamp(min=0)
 
     def _cover(self, height: int, width: int, like: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw the opacity of all flakes of one picture: `(H, W)` in [0, 1]."""
+        """Draw the opacity of all flakes of one picture, ``(H, W)`` in [0, 1]."""
         clear = like.new_ones(height, width)
         for *layer, opacity in _LAYERS:
             clear = clear * (1 - self.strength * opacity * self._layer(layer, clear, generator))
         return 1 - clear
 
     def _layer(self, layer: list[float], like: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw the flakes of one distance, given as relative size, smear and share: opacity `(H, W)` in [0, 1]."""
+        """Draw the opacity ``(H, W)`` in [0, 1] of one layer, given as relative size, smear and density."""
         height, width = like.shape
         size = max(1.0, layer[0] * self.size_px)
         fall, density = layer[1] * self.smear * size, layer[2] * self.density
@@ -74,7 +74,7 @@ class Snow(Degradation):
         tall, wide = height + 2 * margin, width + 2 * margin
         count = math.ceil(density * tall * wide / size**2) if density > 0 else 0
 
-        # Per flake: place, size, smear. Per point: place in the clump and along the fall.
+        # Per flake: position, size, smear. Per point: position in the clump and along the fall.
         flakes = torch.rand(4, count, 1, generator=generator, dtype=like.dtype, device=like.device)
         points = torch.randn(2, count, _POINTS, generator=generator, dtype=like.dtype, device=like.device)
         along = torch.linspace(-0.5, 0.5, _POINTS, dtype=like.dtype, device=like.device) * fall * (0.5 + flakes[3])
@@ -83,8 +83,8 @@ class Snow(Degradation):
         y = flakes[0] * tall + radius * points[0] + along * math.cos(angle)
         x = flakes[1] * wide + radius * points[1] + along * math.sin(angle)
 
-        # The mass of a flake grows with its area only: a smeared flake is longer and fainter. The saturation below
-        # gives clumps a solid middle and a soft rim.
+        # The mass of a flake depends only on its area, so a smeared flake is longer and fainter. The saturation below
+        # gives clumps a solid centre and a soft edge.
         mass = 48 * radius**2 / _POINTS
         plane = gaussian_blur(splat(y, x, mass.expand_as(y), tall, wide), blur)
         return 1 - torch.exp(-plane[margin : margin + height, margin : margin + width])

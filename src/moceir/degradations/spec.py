@@ -1,4 +1,4 @@
-"""From what a person writes, `"low_light+rain:angle_deg=20,strength=0.6"`, to degraded pictures."""
+"""Degradation text, for example ``"low_light+rain:angle_deg=20,strength=0.6"``, and how to apply it."""
 
 import dataclasses
 import re
@@ -15,17 +15,17 @@ from moceir.degradations.composite import CDD11, SINGLE, Composite, Real, apply_
 from moceir.errors import ConfigError, did_you_mean
 
 DEGRADATIONS: dict[str, type[Degradation]] = SINGLE | {"real": Real}
-"""What `DegradationSpec` can draw, by name."""
+"""Degradations that ``DegradationSpec`` can draw, by name."""
 
 
 class Range(NamedTuple):
-    """Numbers to draw from, uniformly; whole ones, both ends included, if both ends are whole by type."""
+    """Range to draw from uniformly; if both ends are ``int``, integers including both ends."""
 
     low: float
     high: float
 
     def __str__(self) -> str:
-        """Return the text that `parse` reads as this range."""
+        """Return the text form that ``parse`` accepts for this range."""
         return f"{self.low}..{self.high}"
 
     def draw(self, generator: torch.Generator) -> float:
@@ -37,25 +37,25 @@ class Range(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class DegradationSpec:
-    """A degradation by name, some of its parameters fixed and the others left to be drawn.
+    """A degradation by name, with some parameters fixed and the others to be drawn.
 
     Args:
-        name: A key of `DEGRADATIONS`.
-        fixed: Values, or a `Range` of them, by parameter name (or its short form); text is converted as the parameter
-            needs, `"0.05..0.4"` to a range.
+        name: Key of ``DEGRADATIONS``.
+        fixed: Values or ``Range`` objects by parameter name (or its short form). Text is converted to the type of the
+            parameter, and for example ``"0.05..0.4"`` to a range.
 
     Raises:
-        ConfigError: If the name or a parameter is unknown, or a value does not fit.
+        ConfigError: If the name or a parameter is unknown, or a value is invalid.
     """
 
     name: str
     fixed: Mapping[str, object] = dataclasses.field(default_factory=dict[str, object])
 
     def __post_init__(self) -> None:
-        """Check everything now, so that a wrong spec fails where it is written and not in the middle of a run."""
+        """Validate everything up front, so that an invalid spec does not fail in the middle of a run."""
         if self.name not in DEGRADATIONS:
             raise _unknown(self.name, DEGRADATIONS)
-        # Through the class, so that what is stored has the parameter's own type and full name.
+        # Validate with the class, so that stored values have the parameter's type and full name.
         names = _names(self.kind)
         checked: dict[str, object] = {}
         for key, value in self.fixed.items():
@@ -68,7 +68,7 @@ class DegradationSpec:
         object.__setattr__(self, "fixed", MappingProxyType(checked))
 
     def __str__(self) -> str:
-        """Return the text that `parse` reads as this spec."""
+        """Return the text that ``parse`` reads as this spec."""
         values = ",".join(f"{key}={value}" for key, value in self.fixed.items())
         return f"{self.name}:{values}" if values else self.name
 
@@ -77,21 +77,21 @@ class DegradationSpec:
         return hash((self.name, tuple(sorted(self.fixed.items(), key=lambda item: item[0]))))
 
     def __reduce__(self) -> tuple[type["DegradationSpec"], tuple[str, dict[str, object]]]:
-        """Pickle as name and values: worker processes get specs too, and a mapping proxy cannot be pickled."""
+        """Pickle as name and values, because worker processes need specs and a mapping proxy cannot be pickled."""
         return DegradationSpec, (self.name, dict(self.fixed))
 
     @property
     def kind(self) -> type[Degradation]:
-        """The class of the parameters."""
+        """Class of the degradation."""
         return DEGRADATIONS[self.name]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The name alone, as a `CompositeSpec` has those of its steps."""
+        """The name as a tuple, for the same interface as ``CompositeSpec``."""
         return (self.name,)
 
     def draw(self, generator: torch.Generator) -> Degradation:
-        """Draw the parameters of one sample; the fixed values stand, and ranges are drawn from."""
+        """Draw the parameters of one sample, with fixed values kept and ranges sampled."""
         drawn = self.kind.draw(generator)
         values = {k: v.draw(generator) if isinstance(v, Range) else v for k, v in self.fixed.items()}
         return drawn.override(values)
@@ -122,46 +122,46 @@ class DegradationSpec:
 
 @dataclasses.dataclass(frozen=True)
 class CompositeSpec:
-    """Degradations of one picture, one after the other.
+    """A sequence of degradations of one picture.
 
     Args:
-        steps: The specs, first to last.
+        steps: Specs in order of application.
     """
 
     steps: tuple[DegradationSpec, ...]
 
     def __str__(self) -> str:
-        """Return the text that `parse` reads as this spec."""
+        """Return the text that ``parse`` reads as this spec."""
         return "+".join(map(str, self.steps))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the steps, first to last."""
+        """Names of the steps, in order."""
         return tuple(step.name for step in self.steps)
 
     def draw(self, generator: torch.Generator) -> Composite:
-        """Draw the parameters of one sample, those of all steps in order."""
+        """Draw the parameters of one sample for all steps in order."""
         return Composite(steps=flatten([step.draw(generator) for step in self.steps]))
 
 
 Spec = DegradationSpec | CompositeSpec
-"""What `parse` returns: it can be drawn from, and its `str` is its text."""
+"""Result of ``parse``: parameters can be drawn from it, and ``str`` gives its text."""
 
 
 def parse(text: str) -> Spec:
-    """Read a degradation, or several with plus signs between, from text.
+    """Parse text that describes one degradation, or several joined by plus signs.
 
     Args:
-        text: Each one is a name of `DEGRADATIONS`, or a name, a colon and `parameter=value` pairs with commas between:
-            `"noise:sigma=25"`, `"low_light+haze+rain:strength=0.6"` (applied from left to right). A value can be a
-            range to draw from: `"low_light:exposure=0.05..0.4"`. The names of `CDD11`, for example `"low_haze_rain"`,
-            stand for what that table holds.
+        text: Each degradation is a name in ``DEGRADATIONS``, optionally followed by a colon and comma-separated
+            ``parameter=value`` pairs: ``"noise:sigma=25"``, ``"low_light+haze+rain:strength=0.6"`` (applied from left
+            to right). A value can be a range to draw from: ``"low_light:exposure=0.05..0.4"``. Names in ``CDD11``, for
+            example ``"low_haze_rain"``, stand for their entry in that table.
 
     Returns:
-        The spec. Its `str` is a text with the same meaning.
+        The spec. Its ``str`` is an equivalent text.
 
     Raises:
-        ConfigError: If the text is malformed, or names or values do not fit.
+        ConfigError: If the text is malformed, or a name or value is invalid.
     """
     steps: list[DegradationSpec] = []
     # A plus sign before a digit belongs to a number, as in 1e+1.
@@ -195,21 +195,21 @@ def degrade(
     generator: torch.Generator,
     depth: Tensor | None = None,
 ) -> Tensor:
-    """Draw what is to be drawn and degrade a batch.
+    """Draw parameters where needed and degrade a batch.
 
     Args:
-        images: Clean pictures, `(B, 3, H, W)` float RGB in [0, 1].
-        degradation: One for all pictures (drawn anew for each if it is text or a spec), or one per picture, of the same
-            or of different kinds.
-        generator: Source of all randomness, on the device of `images`.
-        depth: Depth maps `(B, 1, H, W)` for haze, if they are known; see `Degradation.apply`.
+        images: Clean pictures, ``(B, 3, H, W)`` float RGB in [0, 1].
+        degradation: One degradation for all pictures (drawn anew for each picture if it is text or a spec), or one per
+            picture, possibly of different kinds.
+        generator: Source of all randomness, on the device of ``images``.
+        depth: Depth maps ``(B, 1, H, W)`` for haze, if known; see ``Degradation.apply``.
 
     Returns:
-        Degraded pictures `(B, 3, H, W)` in [0, 1].
+        Degraded pictures ``(B, 3, H, W)`` in [0, 1].
 
     Raises:
-        ConfigError: If a text cannot be read.
-        ValueError: If there is not one degradation per picture, or `depth` does not fit.
+        ConfigError: If the text cannot be parsed.
+        ValueError: If the number of degradations differs from that of pictures, or ``depth`` has the wrong shape.
     """
     if isinstance(degradation, str):
         degradation = parse(degradation)
@@ -223,9 +223,9 @@ def degrade(
 
 
 def _names(kind: type[Degradation]) -> dict[str, str]:
-    """Map every accepted parameter name, short forms included, to the field's own."""
+    """Map every accepted parameter name, including short forms, to its field name."""
     names: dict[str, str] = {}
-    if issubclass(kind, Composite):  # its steps are drawn whole
+    if issubclass(kind, Composite):  # its steps are drawn as a whole
         return names
     for field_name, field in kind.model_fields.items():
         names[field_name] = field_name
@@ -239,6 +239,6 @@ def _unknown(name: str, valid: Iterable[str]) -> ConfigError:
 
 
 def _suggest(given: str, valid: Iterable[str]) -> str:
-    """Say which names are valid, the most similar one first."""
+    """Format the valid names, after a suggestion of the most similar one."""
     options = list(valid)
     return f"{did_you_mean(given, options)} choose from {', '.join(options)}".lstrip()

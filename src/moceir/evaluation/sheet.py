@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moceir.evaluation.scoring import Evaluation, ImageScore, FloatPixels, TestSet
+from moceir.evaluation.scoring import Evaluation, FloatPixels, ImageScore, TestSet
 from moceir.restoration import Restorer
 
 if TYPE_CHECKING:

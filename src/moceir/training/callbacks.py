@@ -1,4 +1,4 @@
-"""What watches a run: its progress, pictures per validation, and the stop when gradients are no longer numbers."""
+"""Lightning callbacks for progress reports, validation pictures, routing statistics and non-finite gradients."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from moceir.training.schedule import ScheduleCallback
 
 
 class ProgressCallback(L.Callback):
-    """Reports how a Lightning run goes; see `Report`."""
+    """Reports the progress of a Lightning run; see ``Report``."""
 
     def __init__(self, schedule: ScheduleCallback) -> None:
         self._schedule = schedule
         self._report = Report(silent=True)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin to report, in the first process only."""
+        """Start reporting, in the first process only."""
         self._report = Report(silent=not trainer.is_global_zero)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Show step, speed, loss and time left, if it is time to."""
+        """Show step, speed, loss and time left when an update is due."""
         pixels = batch.clean.numel() // 3 * trainer.world_size
         if self._report.advance(pixels):
             step, budget = trainer.global_step, self._schedule.budget
             self._report.show(step, budget.progress(step), float(outputs["loss"]), budget.seconds_left(step))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Print a table of the scores."""
+        """Print a table of validation scores."""
         prefix = "val/psnr_db/"
         values = trainer.callback_metrics.items()
         scores = {name.removeprefix(prefix): float(value) for name, value in values if name.startswith(prefix)}
         self._report.say(score_table(trainer.global_step, scores))
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Take the bar away, however the run ended."""
+        """Remove the progress bar, however the run ended."""
         self._report.close()
 
 
 class ValidationView(L.Callback):
-    """What a person wants to see in TensorBoard: a picture of each task, and which experts it went to."""
+    """Writes to TensorBoard one picture per task and the experts that the task was routed to."""
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write degraded, restored and clean side by side, and a histogram of expert numbers per task."""
+        """Write degraded, restored and clean pictures side by side, and a histogram of expert indices per task."""
         logger: Any = trainer.logger
         if not isinstance(pl_module, RestorationModule) or not trainer.is_global_zero or logger is None:
             return
@@ -67,17 +67,17 @@ class ValidationView(L.Callback):
 
 
 class RoutingView(L.Callback):
-    """Which experts each task uses, in the logs of every validation; experts that nothing goes to are named.
+    """Logs at every validation which experts each task uses, and warns about unused experts.
 
-    ``routing/share/TASK/expert_N`` is a share over all decoder blocks; ``routing/entropy_bits/TASK`` says how evenly a
-    block spreads a task over its experts (mean of the blocks; 0 for one expert alone).
+    ``routing/share/TASK/expert_N`` is the share over all decoder blocks. ``routing/entropy_bits/TASK`` measures how
+    evenly a block distributes a task over its experts (mean over blocks; 0 if a task uses only one expert).
     """
 
     def __init__(self) -> None:
         self._idle: set[tuple[int, int]] = set()
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the usage over all processes; warn when other experts than before have nothing to do."""
+        """Log the usage over all processes; warn when further experts have become unused."""
         if not isinstance(pl_module, RestorationModule):
             return
         usage = self._usage(trainer, pl_module)
@@ -108,12 +108,12 @@ class RoutingView(L.Callback):
 
 
 class FiniteGradients(L.Callback):
-    """Ends the run when a gradient is infinite or not a number, before it reaches the weights.
+    """Stops the run when a gradient is infinite or NaN, before it reaches the weights.
 
-    Gradients are what all processes share, so all of them stop together.
+    All processes have the same gradients, so they all stop together.
 
     Args:
-        patience: Steps in a row that are let pass; loss scaling in float16 finds its scale by overflowing.
+        patience: Consecutive bad steps to tolerate; float16 loss scaling finds its scale by overflowing.
     """
 
     def __init__(self, patience: int = 0) -> None:
@@ -121,10 +121,10 @@ class FiniteGradients(L.Callback):
         self.bad_steps = 0
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
-        """Check the gradients of the step to come.
+        """Check the gradients before the optimiser step.
 
         Raises:
-            TrainingError: If they are not finite.
+            TrainingError: If too many steps in a row had gradients that are not finite.
         """
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
         if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):

@@ -1,4 +1,4 @@
-"""Checkpoints that a power cut cannot damage."""
+"""Checkpoints that survive a power cut."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from moceir.files import whole_file
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Writes beside the old file, flushes to the disk, and only then takes its name.
+    """Writes a checkpoint next to the old one, flushes it to disk, and only then renames it.
 
-    Lightning's own way goes through the system's folder for temporary files; from another file system that is a copy,
-    which a kill cuts short.
+    Lightning's default writes to the system's temporary folder first. If that is on another file system, the move is a
+    copy, which a kill can truncate.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Save a checkpoint; at every moment the path holds the whole old file or the whole new one."""
+        """Save a checkpoint atomically: the path always contains the complete old or the complete new file."""
         with whole_file(Path(path)) as part:
             torch.save(checkpoint, part)

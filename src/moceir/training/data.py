@@ -1,4 +1,4 @@
-"""Loaders for training and validation."""
+"""Data loaders for training and validation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from moceir.training.team import Team
 
 
 class Pairs(L.LightningDataModule):
-    """Loaders for training (a new stretch of samples each epoch) and validation (always the same)."""
+    """Data loaders for training (new samples in each epoch) and validation (always the same)."""
 
     def __init__(self, recipe: Recipe, data: Path, *, workers: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Pairs(L.LightningDataModule):
         self.pictures = epoch_length(self.sources) if recipe.sources else len(self.sources[0].files)
 
     def follow(self, schedule: ScheduleCallback) -> None:
-        """Take patch sizes and the end of the run from this schedule."""
+        """Use this schedule for the patch sizes and the end of the run."""
         self.schedule = schedule
 
     def setup(self, stage: str) -> None:
@@ -54,17 +54,17 @@ class Pairs(L.LightningDataModule):
     def batches(
         self, stage: StageConfig, first: int, count: int, team: Team, device: torch.device, *, resident: bool = False
     ) -> Iterator[Sample]:
-        """Give numbered training samples in batches on a device, the share of one process.
+        """Yield this process's share of numbered training samples, in batches on a device.
 
-        Where the photographs fit into the device's memory, the pairs are made there. See `numbered` for the rest.
+        If the photographs fit into the device's memory, the pairs are made there; otherwise see ``numbered``.
 
         Args:
             stage: Patch and batch size.
             first: Number of the first sample.
-            count: How many samples.
-            team: The processes.
-            device: Where the batches are wanted.
-            resident: Make pairs on the device in any case.
+            count: Number of samples.
+            team: Processes that share each batch.
+            device: Device of the batches.
+            resident: Whether to make the pairs on the device even if the photographs do not seem to fit.
         """
         paths = [path for source in self.sources for path in source.paths]
         if team.size == 1 and (resident or fits(self.photographs, paths, device)):
@@ -77,13 +77,14 @@ class Pairs(L.LightningDataModule):
             yield Sample(*(part.to(device, non_blocking=True) for part in batch))
 
     def numbered(self, stage: StageConfig, first: int, count: int, team: Team) -> DataLoader[Sample]:
-        """Load numbered training samples, of each batch the share of one process.
+        """Load this process's share of numbered training samples.
 
         Args:
             stage: Patch and batch size.
-            first: Number of the first sample; a sample depends on the seed and its number only.
-            count: How many samples, for all processes together.
-            team: The processes. Samples are dealt out in turn, so that the shares of a step make up the joint batch.
+            first: Number of the first sample; a sample depends only on the seed and its number.
+            count: Total number of samples for all processes.
+            team: Processes that share each batch. Samples are distributed round-robin, so that the shares of a step
+                make up the joint batch.
         """
         batch = stage.batch // (team.size * self.recipe.accumulate)
         return self._loader(self._pairs(stage, first, count), batch, range(team.rank, count, team.size))
@@ -101,7 +102,7 @@ class Pairs(L.LightningDataModule):
         )
 
     def validation(self, team: Team, batch: int = 1) -> DataLoader[Sample]:
-        """Load the share of one process of the validation pairs, which are always the same."""
+        """Load this process's share of the validation pairs, which are always the same."""
         settings = self.recipe.validation
         pairs = ValidationPairs(
             self.held_out, self.photographs, patch_px=settings.patch_px, most=settings.most, seed=self.recipe.seed
@@ -109,12 +110,12 @@ class Pairs(L.LightningDataModule):
         return self._loader(pairs, batch, range(team.rank, len(pairs), team.size))
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Load the samples of the current epoch, at the patch size that the progress asks for."""
+        """Load the samples of the current epoch, with the patch size of the current stage."""
         trainer: Any = self.trainer
         step = int(trainer.global_step)
         stage = stage_at(self.recipe.stages, self.schedule.progress(step))
         steps = min(self.recipe.epoch_steps, max(self.schedule.budget.steps - step, 1))
-        # Numbers of different epochs must never meet, whatever the batch sizes of the stages were.
+        # Sample numbers of different epochs must never overlap, whatever the batch sizes of the stages.
         first = step * max(s.batch for s in self.recipe.stages)
         return self.numbered(stage, first, steps * stage.batch, Team(trainer.global_rank, trainer.world_size))
 
@@ -130,16 +131,16 @@ class Pairs(L.LightningDataModule):
             sampler=numbers,
             num_workers=self.workers,
             prefetch_factor=4 if self.workers else None,
-            pin_memory=torch.cuda.is_available(),  # batches travel to the device while it computes
+            pin_memory=torch.cuda.is_available(),  # copy batches to the device while it computes
         )
 
 
 def sources_of(recipe: Recipe, data: Path) -> list[Source]:
-    """The sources that a recipe names: tasks of one folder of photographs, or sets, pairs and folders below it.
+    """Make the sources of a recipe: tasks on one folder of photographs, or sets, pairs and folders below it.
 
     Raises:
-        ConfigError: If a set or degradation is unknown, or a set and its degradation do not fit.
-        DataError: If pictures are missing, or pairs incomplete.
+        ConfigError: If a set or degradation is unknown, or a set and its degradation do not match.
+        DataError: If pictures are missing or pairs are incomplete.
     """
     if recipe.tasks:
         return [photographs_source(data, text, weight) for text, weight in recipe.tasks.items()]

@@ -1,4 +1,4 @@
-"""Batches for a device: made there from resident photographs, one step ahead, while the device is still learning."""
+"""Batches made on the device from resident photographs, one step ahead, while the device is still training."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from moceir.data.synthesis import Sample, sample_generator
 from moceir.degradations import Blur, Rain, Resize, Snow, flatten
 
 LARGEST_SHARE = 0.25
-"""Share of a device's free memory that photographs may take."""
+"""Fraction of a device's free memory that photographs may use."""
 
 
 ONE_BY_ONE = (Blur, Rain, Resize, Snow)
-"""Kinds of degradation that take pictures one by one: hundreds of small operations each, with which one process cannot
-keep a fast device busy. Loader processes make these pairs."""
+"""Degradations that process pictures one by one, with hundreds of small operations each. One process cannot keep a
+fast device busy with them, so loader processes make these pairs."""
 
 
 class Prepared(NamedTuple):
     """A batch to be made on a device.
 
     Attributes:
-        plans: What the pairs are made from.
-        finished: Which of them were made already.
-        pixels: These, degraded and clean, ``(n, 2, 3, H, W)`` uint8.
+        plans: Plans of the pairs.
+        finished: Indices of the pairs that are already made.
+        pixels: Degraded and clean pictures of these pairs, ``(n, 2, 3, H, W)`` uint8.
     """
 
     plans: list[Plan]
@@ -41,7 +41,7 @@ class Prepared(NamedTuple):
 
 
 class _Preparation(Dataset[tuple[Plan, Tensor | None]]):
-    """Plans of pairs, and with several processes the pairs that a device is slow at."""
+    """Plans of pairs; loader processes also make the pairs that are slow on a device."""
 
     def __init__(self, pairs: MixedPairs) -> None:
         self._pairs = pairs
@@ -65,7 +65,7 @@ def _collate(items: Sequence[tuple[Plan, Tensor | None]]) -> Prepared:
 
 
 def fits(photographs: Photographs, paths: Iterable[Path], device: torch.device) -> bool:
-    """Tell whether photographs fit into a device's memory beside a training."""
+    """Return whether photographs fit into a GPU's memory alongside the training."""
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
@@ -78,11 +78,11 @@ def made_on_device(
     """Make the pairs of a data set on a device.
 
     Args:
-        pairs: What is to be made.
-        photographs: The pictures, on the device.
+        pairs: Data set to make.
+        photographs: Photographs on the device.
         batch: Pairs per batch.
-        workers: Processes that draw the plans and make the pairs that the device is slow at; 0 for none.
-        device: Where the pairs are made.
+        workers: Processes that draw the plans and make the pairs that are slow on the device; 0 for none.
+        device: Device to make the pairs on.
     """
     generator = torch.Generator(device)
     generator.manual_seed(sample_generator(pairs.seed, "fields", pairs.first).initial_seed())
@@ -113,10 +113,10 @@ def _made(prepared: Prepared, photographs: ResidentPhotographs, patch_px: int, g
 
 
 def _ahead(made: Iterator[Sample], device: torch.device) -> Iterator[Sample]:
-    """Have each batch made before the one before it is used, beside whatever else the device does."""
+    """Make each batch while the previous one is in use, on a separate CUDA stream."""
     stream = None
     if device.type == "cuda":
-        # Its many small kernels go first, so that they fit between those of a step.
+        # High priority lets the many small kernels run between those of a training step.
         stream = torch.cuda.Stream(device, priority=-1)
         stream.wait_stream(torch.cuda.current_stream(device))
     here = torch.cuda.stream(stream) if stream is not None else nullcontext()

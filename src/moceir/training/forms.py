@@ -1,7 +1,7 @@
-"""Forms of a training step, from the fastest to the safest, and the gate that each must pass before it is used.
+"""Implementations (forms) of a training step, from fastest to safest, and the check each must pass before use.
 
-The gradients of one batch are compared with those of the plain network in float32. A form that fails to build, or whose
-gradients differ, gives way to the next safer one. The last form is the plain step.
+The check compares the gradients of one batch with those of the plain network in float32. If a form fails to build or
+its gradients differ, the next safer form is tried. The last form is the plain step.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from moceir.models.execution.views import view
 from moceir.training.learner import Learner
 
 Step = Callable[[Sample, Tensor], None]
-"""Learns from a batch and its routing noise."""
+"""A function that trains on a batch and its routing noise."""
 
 AGREEMENT = {"float32": (0.999, 0.999), "bfloat16": (0.98, 0.95)}
-"""Least cosine between gradients, of all parameters and of each block. In bfloat16, the plain step of `tiny` itself
-reaches 0.993 and 0.979 (16 patches of 128 px), so that only coarse errors can be told from rounding."""
+"""Minimum cosine similarity of the gradients, over all parameters and per block. In bfloat16, even the plain step of
+``tiny`` reaches only 0.993 and 0.979 (16 patches of 128 px), so only gross errors can be told from rounding."""
 
 MOST_FOR_GATE = 16
 """Pairs whose gradients are compared."""
 
 WARM_UP_STEPS = 3
-"""Steps before a CUDA graph is recorded: libraries choose their kernels and reserve memory in them."""
+"""Steps before a CUDA graph is captured, in which libraries choose kernels and reserve memory."""
 
 
 class Form(NamedTuple):
-    """How a step is computed.
+    """Implementation of a training step.
 
     Attributes:
-        adapted: With the layers of ``models.execution.device``.
-        compiled: With compiled parts.
-        graph: Recorded as one CUDA graph, which leaves nothing to launch but itself.
+        adapted: Whether to use the layers of ``models.execution.device``.
+        compiled: Whether to compile parts of the network.
+        graph: Whether to capture the step as one CUDA graph, so that it needs a single launch.
     """
 
     adapted: bool = False
@@ -48,7 +48,7 @@ class Form(NamedTuple):
     graph: bool = False
 
     def __str__(self) -> str:
-        """Name the form for people."""
+        """Return a readable name."""
         parts = {"device layers": self.adapted, "compiled": self.compiled, "one CUDA graph": self.graph}
         return ", ".join(name for name, used in parts.items() if used) or "plain"
 
@@ -60,30 +60,30 @@ def forms_for(device: torch.device, *, compiled: bool, adapted: bool = False) ->
     """List the forms that a device can use, fastest first; the plain one is always the last.
 
     Args:
-        device: Where the step is computed.
+        device: Device that the step runs on.
         compiled: Whether to try forms that need a compiler.
-        adapted: Whether to try device layers first. They take the compiler much longer.
+        adapted: Whether to try device layers first; they take much longer to compile.
     """
     graphs = (True, False) if device.type == "cuda" else (False,)
     forms = [
         Form(layers, compiler, graph) for compiler in (True, False) for layers in (True, False) for graph in graphs
     ]
     wanted = [form for form in forms if (compiled or not form.compiled) and (adapted or not form.adapted)]
-    # Device layers pay only where a compiler fuses them.
+    # Device layers are faster only if a compiler fuses them.
     return tuple(form for form in wanted if form.compiled or not form.adapted)
 
 
 def choose_step(
     learner: Learner, batch: Sample, noise: Tensor, forms: Sequence[Form], say: Callable[[str], object]
 ) -> Step:
-    """Build the first form whose gradients are right.
+    """Build the first form whose gradients are correct.
 
     Args:
-        learner: What learns; nothing of the trial steps is kept.
-        batch: A batch of the shape of all to come.
-        noise: Its routing noise.
-        forms: To be tried in this order; the last one is taken as it is.
-        say: Told what was chosen and why.
+        learner: Learner to build the step for; the trial steps do not change it.
+        batch: A batch with the same shape as all later ones.
+        noise: Routing noise of the batch.
+        forms: Forms to try in order; the last one is used without a check.
+        say: Called with messages about the choice.
     """
     reference: dict[str, Tensor] = {}
     few, few_noise, times = _few(batch, noise)
@@ -111,10 +111,10 @@ def choose_step(
 
 
 def _few(batch: Sample, noise: Tensor) -> tuple[Sample, Tensor, int]:
-    """The first pairs of a batch, and how often they fill it.
+    """Return the first pairs of a batch, their noise, and how many repetitions fill the batch.
 
-    All losses are means or ratios, so the gradients of the repeated pairs are those of the few, for which the plain
-    network in float32 has memory enough.
+    All losses are means or ratios, so repeating the pairs does not change the gradients. A few pairs leave enough
+    memory for the plain network in float32.
     """
     size = len(batch.clean)
     few = max(count for count in range(1, min(size, MOST_FOR_GATE) + 1) if size % count == 0)
@@ -122,22 +122,22 @@ def _few(batch: Sample, noise: Tensor) -> tuple[Sample, Tensor, int]:
 
 
 def plain_gradients(learner: Learner, batch: Sample, noise: Tensor) -> dict[str, Tensor]:
-    """Compute the gradients of the plain network in float32, by parameter."""
+    """Compute the gradients of the plain network in float32, by parameter name."""
     learner.optimizer.zero_grad(set_to_none=True)
     learner.losses(batch, noise, learner.network, "float32").total.backward()
     learner.complete_gradients()
     found = {name: p.grad.clone() for name, p in learner.named.items() if p.grad is not None}
     learner.optimizer.zero_grad(set_to_none=True)
     if learner.device.type == "cuda":
-        torch.cuda.empty_cache()  # a recorded step takes memory of its own
+        torch.cuda.empty_cache()  # a captured step needs its own memory
     return found
 
 
 def agreement(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> tuple[float, tuple[str, float]]:
-    """Compare gradients by parameter.
+    """Compare two sets of gradients by cosine similarity.
 
     Returns:
-        The cosine between all of them, and the block that agrees least with its cosine. NaN counts as -1.
+        Similarity over all parameters, and the block with the lowest similarity with its value. NaN counts as -1.
     """
     blocks: dict[str, list[str]] = {}
     for name in theirs:
@@ -156,7 +156,7 @@ def agreement(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> tuple
 
 
 def _block_of(name: str) -> str:
-    """``encoder.0.blocks.1`` for its parameters, ``latent.2`` likewise; other parts of the network by their name."""
+    """Return the block of a parameter, for example ``encoder.0.blocks.1``; for other parameters the network part."""
     parts = name.split(".")
     if "blocks" in parts:
         return ".".join(parts[: parts.index("blocks") + 2])
@@ -164,7 +164,7 @@ def _block_of(name: str) -> str:
 
 
 def build(learner: Learner, form: Form) -> Step:
-    """Make a learner compute in a form; returns its step."""
+    """Switch a learner to a form and return its step."""
     network = for_training(learner.network, fixed_shapes=form.compiled or form.graph)
     if form.adapted:
         network = view(network, faster_class)
@@ -178,7 +178,7 @@ def build(learner: Learner, form: Form) -> Step:
 def _trial(
     learner: Learner, step: Step, batch: Sample, noise: Tensor, reference: Mapping[str, Tensor]
 ) -> tuple[float, tuple[str, float]]:
-    """Take a step that changes nothing, and compare its gradients."""
+    """Take a step, compare its gradients with the reference, and undo it."""
     with learner.nothing_kept():
         learner.rate.zero_()
         step(batch, noise)
@@ -187,7 +187,7 @@ def _trial(
 
 
 class _Recorded:
-    """A step that is recorded as a CUDA graph at its first call and replayed from then on."""
+    """A step that is captured as a CUDA graph on its first call and replayed afterwards."""
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
@@ -203,7 +203,7 @@ class _Recorded:
         self._graph.replay()  # pyright: ignore[reportOptionalMemberAccess] - recorded above
 
     def _record(self, inputs: Sequence[Tensor], task: Tensor) -> None:
-        """Record; the weights must stand still meanwhile (rate 0), since the steps before the recording do count."""
+        """Capture the graph; the learning rate must be 0, because the warm-up steps update the weights."""
         self._inputs = [value.clone() for value in inputs]
         degraded, clean, noise = self._inputs
         static = Sample(degraded, clean, task)
@@ -213,7 +213,7 @@ class _Recorded:
             for _ in range(WARM_UP_STEPS):
                 self._learner.step(static, noise)
         torch.cuda.current_stream().wait_stream(aside)
-        self._learner.optimizer.zero_grad(set_to_none=True)  # so that gradients lie in the graph's own memory
+        self._learner.optimizer.zero_grad(set_to_none=True)  # gradients must be in the graph's own memory
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._learner.step(static, noise)

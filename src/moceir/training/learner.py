@@ -1,6 +1,6 @@
-"""A network that learns: one step of losses, gradients, clipping, AdamW and averaging, without a look at the results.
+"""A training step without synchronisation: losses, gradients, clipping, AdamW and weight averaging.
 
-Nothing here waits for the device: learning rate, losses and the count of bad steps are tensors on it.
+A step never waits for the device: learning rate, losses and the count of bad steps are tensors on it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from moceir.training.team import Team
 
 
 class Learner:
-    """The network, its optimiser and its average.
+    """The network, its optimiser and its averaged weights.
 
     Args:
-        network: What learns; moved to the device.
+        network: Network to train; moved to the device.
         recipe: Losses, optimiser, precision and averaging.
-        device: Where it learns.
-        team: The processes that share each batch.
+        device: Device to train on.
+        team: Processes that share each batch.
     """
 
     def __init__(self, network: MoCEIR, recipe: Recipe, device: torch.device, team: Team) -> None:
         self.network = network.to(device).train()
         self.view = self.network
-        """The network as it computes: with the same parameters, but maybe by faster means."""
+        """Network used for computation: it shares the parameters, but may use faster layers."""
         self.recipe = recipe
         self.device = device
         self.team = team
@@ -60,7 +60,7 @@ class Learner:
                 "exp_avg": torch.zeros_like(p),
                 "exp_avg_sq": torch.zeros_like(p),
             }
-        # The fused optimiser leaves everything as it is where this is 1, without a look from here.
+        # The fused optimiser skips the update if this is 1, without synchronising with the host.
         self.bad = torch.zeros((), device=device)
         optimizer: Any = self.optimizer
         optimizer.grad_scale, optimizer.found_inf = None, self.bad
@@ -70,13 +70,13 @@ class Learner:
             get_ema_multi_avg_fn(recipe.ema_decay) if recipe.ema_decay else None
         )
         self.totals = torch.zeros(5, device=device)
-        """Sums of total, L1, spectral and balance loss, and of steps that were left out, since the last reading."""
+        """Sums of total, L1, spectral and balance loss, and of skipped steps, since the last reading."""
 
     def step(self, batch: Sample, noise: Tensor) -> None:
-        """Learn from a batch.
+        """Train on a batch.
 
         Args:
-            batch: ``(B, 3, H, W)`` pairs on the device; of several processes, this one's share.
+            batch: ``(B, 3, H, W)`` pairs on the device; this process's share if there are several.
             noise: Standard normal routing noise ``(blocks, B, n)``.
         """
         self.optimizer.zero_grad(set_to_none=True)
@@ -93,7 +93,7 @@ class Learner:
             self.totals += torch.stack([*losses, self.bad]).detach()
 
     def complete_gradients(self) -> None:
-        """Give every parameter a gradient: that of the joint batch, and zero where no image went to an expert."""
+        """Give every parameter the gradient of the joint batch, which is zero for experts that received no image."""
         for p in self.parameters:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
@@ -105,10 +105,10 @@ class Learner:
         """Compute the losses of a batch; spectra and sums are in float32.
 
         Args:
-            batch: See `step`.
-            noise: Likewise.
-            network: What computes, instead of `view`.
-            precision: Another precision than that of the recipe.
+            batch: See ``step``.
+            noise: See ``step``.
+            network: Network to use instead of ``view``.
+            precision: Precision to use instead of the recipe's.
         """
         network = network or self.view
         low = (precision or self.recipe.precision) == "bfloat16"
@@ -122,19 +122,19 @@ class Learner:
         return restoration_losses(restored, batch.clean, balance, self.recipe.loss)
 
     def read_totals(self) -> list[float]:
-        """Return the sums since the last reading, and begin anew; waits for the device."""
+        """Return the sums since the last reading and reset them; waits for the device."""
         totals = self.totals.tolist()
         self.totals.zero_()
         return totals
 
     @property
     def result(self) -> MoCEIR:
-        """The network to validate and to ship: averaged weights if the recipe averages."""
+        """Network to validate and save: the averaged weights if the recipe averages."""
         return self.network if self.average is None else self.average
 
     @contextmanager
     def nothing_kept(self) -> Generator[None]:
-        """Take back, at the end of the block, what its steps did to weights, optimiser, average and sums."""
+        """Restore weights, optimiser, average and sums at the end of the block."""
         kept = [self.rate, *self.network.state_dict().values(), *self._averaged, self.totals]
         kept += [value for p in self.parameters for value in self.optimizer.state[p].values()]
         copies = [value.detach().clone() for value in kept]
@@ -146,7 +146,7 @@ class Learner:
                     value.copy_(before)
 
     def state(self, seconds: float) -> TrainingState:
-        """Return everything that a further stretch needs; the tensors are the learner's own."""
+        """Return everything that a further stretch needs; the tensors are not copied."""
         return TrainingState(
             model=self.network.config,
             recipe=self.recipe.model_dump(mode="json"),
@@ -160,7 +160,7 @@ class Learner:
         )
 
     def restore(self, state: TrainingState) -> None:
-        """Go on from a state of the same network."""
+        """Continue from a state of the same network."""
         self.network.load_state_dict(state.weights)
         if self.average is not None:
             self.average.load_state_dict(state.average or state.weights)

@@ -1,4 +1,4 @@
-"""What training minimises: pixels, spectrum, and the balance of the experts (see ``models.routing``)."""
+"""Training losses: pixels, spectrum, and the balance of the experts (see ``models.routing``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moceir.recipe import LossConfig
 
 
 class Losses(NamedTuple):
-    """Scalars: the loss that is minimised and its parts before they are weighted."""
+    """The total loss that is minimised and its unweighted parts, as scalars."""
 
     total: Tensor
     l1: Tensor
@@ -25,10 +25,10 @@ def restoration_losses(restored: Tensor, clean: Tensor, balance: Tensor, weights
     """Combine the losses of a batch, in float32.
 
     Args:
-        restored: ``(B, 3, H, W)``.
-        clean: The same shape.
+        restored: Restored pictures ``(B, 3, H, W)``.
+        clean: Clean pictures of the same shape.
         balance: Mean balance loss of the routers, a scalar.
-        weights: What each part counts.
+        weights: Weights of the parts.
     """
     restored = restored.float()
     l1, fft = l1_loss(restored, clean), spectral_l1_loss(restored, clean)
@@ -42,11 +42,11 @@ def restoration_losses(restored: Tensor, clean: Tensor, balance: Tensor, weights
 def joint_balance(routers: Sequence[Router], logits: Tensor, noise: Tensor) -> Tensor:
     """Compute the mean balance loss of the routers over the joint batch of several processes.
 
-    It is a ratio of batch statistics, so the mean of the processes' own values would be another loss.
+    The loss is a ratio of batch statistics, so averaging the values of the processes would give a different loss.
 
     Args:
-        routers: One per decoder block.
-        logits: Their scores in each process, ``(processes, blocks, B, n)``.
+        routers: One router per decoder block.
+        logits: Scores of the routers in each process, ``(processes, blocks, B, n)``.
         noise: Standard normal routing noise of the same shape.
     """
     losses = [
@@ -57,31 +57,31 @@ def joint_balance(routers: Sequence[Router], logits: Tensor, noise: Tensor) -> T
 
 
 def l1_loss(restored: Tensor, clean: Tensor) -> Tensor:
-    """Mean absolute difference of each image of two ``(B, C, H, W)`` batches, ``(B,)``."""
+    """Compute the mean absolute difference of each image of two ``(B, C, H, W)`` batches, ``(B,)``."""
     return (restored - clean).abs().mean(dim=(1, 2, 3))
 
 
 def spectral_l1_loss(restored: Tensor, clean: Tensor) -> Tensor:
-    """Mean absolute difference of the real and imaginary parts of the 2-D spectra of each image, ``(B,)``.
+    """Compute the mean absolute difference of the 2-D spectra (real and imaginary parts) of each image, ``(B,)``.
 
-    The FFT is unnormalised and in float32. Source: MoCE-IR (arXiv 2411.18466), section 4; the spectrum weighs fine
-    structure that pixels hardly notice.
+    The FFT is unnormalised and in float32. Source: MoCE-IR (arXiv 2411.18466), section 4. The spectrum emphasises fine
+    structure that hardly affects the loss on pixels.
     """
     difference = torch.fft.rfft2((restored - clean).float())
     return torch.view_as_real(difference).abs().mean(dim=(1, 2, 3, 4))
 
 
 def in_proportion(losses: Tensor, floor: float) -> Tensor:
-    """``log(loss + floor)``: each image then counts by what it gains in proportion to its own error, as PSNR does.
+    """Compute ``log(loss + floor)``, so that improvements count relative to each image's own error, as in PSNR.
 
-    Without it, tasks with large errors (haze, low light) decide where the weights go, and tasks with small ones (JPEG,
-    blur) stay undone.
+    Without it, tasks with large errors (haze, low light) dominate the training, and tasks with small errors (JPEG,
+    blur) are neglected.
 
     Args:
         losses: One loss per image, ``(B,)``, at least 0.
-        floor: Loss below which there is little to gain, above 0; else perfect images would count without bound.
+        floor: Loss below which there is little to gain, above 0; it bounds the weight of perfect images.
 
     Returns:
-        ``(B,)``.
+        Logarithmic losses ``(B,)``.
     """
     return (losses + floor).log()

@@ -1,4 +1,4 @@
-"""What one step of training and of validation computes."""
+"""Lightning module with the training and validation steps."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class RestorationModule(L.LightningModule):
 
     Args:
         recipe: The run's recipe.
-        config: The network's shape.
-        tasks: Names of what ``Sample.task`` counts.
+        config: Configuration of the network.
+        tasks: Task names, indexed by ``Sample.task``.
     """
 
     def __init__(self, recipe: Recipe, config: ModelConfig, tasks: Sequence[str]) -> None:
         super().__init__()
         self.recipe = recipe
         self.network = MoCEIR(config)
-        # Processes compare the layout of gradients, so it is settled before they meet.
+        # Processes compare the memory layout of gradients, so set it before they connect.
         self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - a gap in torch's stubs
         self.tasks = list(tasks)
         self.scores = torch.nn.ModuleList(MeanMetric() for _ in self.tasks)
@@ -48,18 +48,18 @@ class RestorationModule(L.LightningModule):
 
     @cached_property
     def training_view(self) -> MoCEIR:
-        """The network as it trains; made on the device that it trains on."""
+        """Network for training steps; created on the training device."""
         if self.recipe.compile:
             return compiled_for_training(self.network, sizes=len(self.recipe.stages))
         return for_training(self.network)
 
     @cached_property
     def inference_view(self) -> MoCEIR:
-        """The network as it validates."""
+        """Network for validation steps."""
         return for_inference(self.network)
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        """Loss of one batch: L1, its spectrum, and the balance of the experts."""
+        """Compute the loss of one batch: L1 on pixels, L1 on spectra, and the balance of the experts."""
         noise = self._routing_noise(len(batch.clean), batch_idx)
         restored, decisions = self.training_view.restore_with_routing(batch.degraded, noise=noise)
         losses = restoration_losses(restored, batch.clean, self._balance(decisions, noise), self.recipe.loss)
@@ -67,10 +67,10 @@ class RestorationModule(L.LightningModule):
         return losses.total
 
     def _routing_noise(self, images: int, batch_idx: int) -> Tensor:
-        """Noise ``(blocks, B, n)`` that depends on seed and step alone: a resumed run goes on as if never stopped.
+        """Draw noise ``(blocks, B, n)`` that depends only on seed and step, so that resuming does not change a run.
 
-        Several processes draw the noise of the joint batch and take their share of it, in the order in which the
-        loader deals out the samples, so that they compute what one process with the joint batch would.
+        Each process draws the noise of the joint batch and takes its share in the order in which the loader distributes
+        the samples, so that several processes compute the same as one process with the joint batch.
         """
         config, world = self.network.config, self.trainer.world_size
         part = batch_idx % self.recipe.accumulate
@@ -79,7 +79,7 @@ class RestorationModule(L.LightningModule):
         return noise[:, self.global_rank :: world].to(self.device)
 
     def _balance(self, decisions: Sequence[RoutingDecision], noise: Tensor) -> Tensor:
-        """Mean balance loss of the routers over the batches of all processes."""
+        """Compute the mean balance loss of the routers over the batches of all processes."""
         if self.trainer.world_size == 1:
             return torch.stack([decision.balance_loss for decision in decisions]).mean()
         own = torch.stack([decision.logits.float() for decision in decisions])
@@ -88,12 +88,12 @@ class RestorationModule(L.LightningModule):
         return joint_balance(self.network.routers(), logits, noises)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the pictures and routes of the last validation."""
+        """Clear the pictures and routes of the last validation."""
         self.examples.clear()
         self.routes.clear()
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
-        """Collect the PSNR of each picture under its task, and the routes taken."""
+        """Collect the PSNR and route of each picture by task."""
         restored, scores, decisions = judge(self.inference_view, batch)
         chosen = torch.stack([decision.experts for decision in decisions])
         cost = torch.stack(
@@ -110,7 +110,7 @@ class RestorationModule(L.LightningModule):
                 self.examples[name] = torch.stack(views).cpu()
 
     def on_validation_epoch_end(self) -> None:
-        """Report the mean of each task and of all tasks."""
+        """Log the mean of each task and of all tasks."""
         for label, metrics in (("psnr_db", self.scores), ("route_cost", self.costs)):
             means: list[Tensor] = []
             for task, metric in zip(self.tasks, metrics, strict=True):
@@ -121,10 +121,10 @@ class RestorationModule(L.LightningModule):
             self.log(f"val/{label}", torch.stack(means).mean(), sync_dist=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW; the schedule callback sets its learning rate at each step."""
+        """Create the AdamW optimiser; the schedule callback sets its learning rate at each step."""
         config = self.recipe.optimizer
         trained = [p for p in self.network.parameters() if p.requires_grad]
-        # Lightning cannot clip the gradients of a fused optimiser that also undoes the scaling of mixed precision.
+        # Lightning cannot clip gradients if the fused optimiser also unscales them in mixed precision.
         fused = self.recipe.precision == "float32" or config.clip_norm is None
         return torch.optim.AdamW(
             trained, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=fused

@@ -1,4 +1,4 @@
-"""Where and on what a training runs."""
+"""Machine-dependent options of a training run."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What may differ between two machines that run the same recipe."""
+    """Options that may differ between machines that run the same recipe."""
 
     data: Path
-    """Folder of clean photographs, searched recursively, or the root of the recipe's sources; or a pack of either."""
+    """Folder of clean photographs (searched recursively), root folder of the recipe's sources, or a pack of either."""
     output: Path
-    """Run folder: recipe, checkpoints, TensorBoard logs, and the model in ``best``."""
+    """Run folder for the recipe, checkpoints, TensorBoard logs, and the model in ``best``."""
     resume: bool = False
-    """Go on from the last checkpoint in the run folder."""
+    """Resume from the last checkpoint in the run folder."""
     continue_from: Path | None = None
-    """State of an earlier stretch to go on from."""
+    """State of an earlier stretch to continue from."""
     start: str | None = None
-    """Model whose weights to begin with, instead of random ones; a smaller one than the recipe's is grown."""
+    """Model to take the initial weights from; a model smaller than the recipe's is grown. None for random weights."""
     max_seconds: float | None = None
-    """End after this time, with the learning rate annealed to fit."""
+    """Time budget of the run; the learning rate is annealed to fit. None for no limit."""
     workers: int = 0
-    """Extra processes for each training process that make pairs; 0 makes them in the training process itself."""
+    """Loader processes per training process; 0 makes the pairs in the training process itself."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``mps``."""
     processes: int = 1
-    """Data-parallel processes on each machine that share a batch: devices of the kind, or groups of CPU cores."""
+    """Data-parallel processes per machine, which share each batch; one per GPU, or groups of CPU cores."""
     nodes: int = 1
-    """Machines that share a batch; each starts the same command (torchrun and SLURM tell them of each other)."""
+    """Machines that share each batch. Each runs the same command; torchrun or SLURM connects them."""
 
     device_layers: bool = False
-    """Try the layers of ``models.execution.device`` in compiled steps."""
+    """Whether to try the layers of ``models.execution.device`` in compiled steps."""
     save_every_s: float = 120.0
-    """Seconds between two savings of a stretch's state before its decay."""
+    """Seconds between saves of a stretch's state before its decay."""
     watch: Callable[[float, int], None] | None = None
-    """Called while a stretch trains with its seconds so far, without preparations, and its samples so far; what it
+    """Called during a stretch with its training seconds (without preparation) and samples so far; an exception that it
     raises ends the stretch."""
 
     @property
     def world(self) -> int:
-        """Data-parallel processes in all."""
+        """Total number of data-parallel processes."""
         return self.processes * self.nodes

@@ -1,4 +1,4 @@
-"""How a training goes, for people: a bar on a terminal, a line a minute without one, and a table per validation."""
+"""Training progress: a bar on a terminal, otherwise one line per minute, and a table after each validation."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 FIRST_LINE_S, LINE_EVERY_S, BAR_EVERY_S = 15.0, 60.0, 0.5
 MOST_ROWS = 12
-"""Rows of a table before it gets another column."""
+"""Maximum rows of a table before another column is added."""
 
 
 class Report:
-    """Shows step, speed, loss and time left while a training runs, and scores when it validates.
+    """Shows step, speed, loss and time left during training, and scores after validation.
 
     Args:
-        silent: Show nothing, as all but one of several processes do.
+        silent: Whether to show nothing, as in all processes but the first.
     """
 
     def __init__(self, *, silent: bool = False) -> None:
@@ -35,18 +35,18 @@ class Report:
         self._wait = BAR_EVERY_S if self._bar else FIRST_LINE_S
 
     def advance(self, pixels: int) -> bool:
-        """Count the pixels of a step; return whether it is time to `show` something."""
+        """Count the pixels of a step and return whether the next ``show`` is due."""
         self._pixels += pixels
         return not self._silent and time.monotonic() - self._since >= self._wait
 
     def show(self, step: int, progress: float, loss: float, seconds_left: float) -> None:
-        """Show where the training is.
+        """Show the progress of the training.
 
         Args:
-            step: Steps done.
-            progress: Share of the run that is done, 0 to 1.
+            step: Number of completed steps.
+            progress: Completed fraction of the run, in [0, 1].
             loss: Current loss.
-            seconds_left: Estimated time to the end; NaN if unknown.
+            seconds_left: Estimated remaining time in seconds; NaN if unknown.
         """
         now = time.monotonic()
         speed = self._pixels / max(now - self._since, 1e-9)
@@ -68,13 +68,13 @@ class Report:
             print(text, flush=True)  # noqa: T201 - this is the command's output
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the progress bar."""
         if self._bar:
             self._bar.stop()
 
 
 def duration(seconds: float) -> str:
-    """Write a time with the unit that suits it, for example ``45 s``, ``12 min`` or ``3.5 h``."""
+    """Format a time with a suitable unit, for example ``45 s``, ``12 min`` or ``3.5 h``."""
     if math.isnan(seconds):
         return "unknown time"
     if seconds < 120:
@@ -83,7 +83,7 @@ def duration(seconds: float) -> str:
 
 
 def score_table(step: int, scores: Mapping[str, float]) -> str:
-    """Lay out the PSNR of each task: a row per task, in as many columns as keep the table short."""
+    """Format the PSNR of each task as a table, with enough columns to keep it short."""
     mean = sum(scores.values()) / max(len(scores), 1)
     width = max(map(len, scores), default=0)
     cells = [f"{task:<{width}} {score:6.2f}" for task, score in scores.items()]

@@ -1,4 +1,4 @@
-"""From a recipe and a folder of pictures to a trained model folder."""
+"""Training runs: from a recipe and a folder of pictures to a trained model."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ from moceir.weights import ModelFile, load, save
 from moceir.weights.growth import check_growth, grow
 
 RECIPE_FILE = "recipe.yaml"
-"""The resolved recipe, written into every run folder."""
+"""File name of the resolved recipe in every run folder."""
 LAST = Path("checkpoints") / "last.ckpt"
-"""What a run goes on from, written after every validation whether it was the best or not."""
+"""Checkpoint that a run resumes from, written after every validation."""
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
-"""Our names of the types to Lightning's."""
+"""Lightning's name of each precision."""
 
 
 def train(recipe: Recipe, options: TrainOptions) -> Path:
-    """Run a recipe to its end.
+    """Run a recipe to completion.
 
     Args:
-        recipe: What to compute.
-        options: Where and on what.
+        recipe: Recipe to run.
+        options: Folders, devices and other machine-dependent options.
 
     Returns:
-        The folder of the best model by validation PSNR, or of the last one if the recipe has no validation.
+        Folder of the best model by validation PSNR, or of the last model if the recipe has no validation.
 
     Raises:
-        ConfigError: If the run folder holds another run or nothing to resume, the settings do not fit the machine, or
-            the starting weights cannot be grown into the recipe's network.
-        DataError: If the pictures are missing, too few or damaged.
-        TrainingError: If the loss or its gradient is no longer a number.
+        ConfigError: If the run folder contains another run or no run to resume, the settings do not suit the machine,
+            or the starting weights cannot be grown to the recipe's network.
+        DataError: If pictures are missing, damaged or too few.
+        TrainingError: If the loss or its gradient is no longer finite.
         WeightsError: If the starting weights are missing or damaged.
     """
     _check_options(recipe, options)
@@ -73,7 +73,7 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
     schedule = ScheduleCallback(recipe.optimizer, steps, options.max_seconds)
     pairs.follow(schedule)
     validated = recipe.validation.share > 0
-    # The last one comes second, so that it knows which is the best.
+    # ``last_one`` comes second, so that it records the current best.
     folder, early = options.output / LAST.parent, not validated
     best = ModelCheckpoint(folder, "best-{step}", monitor="val/psnr_db", mode="max", save_on_train_epoch_end=early)
     last_one = ModelCheckpoint(folder, LAST.stem, enable_version_counter=False, save_on_train_epoch_end=early)
@@ -82,12 +82,12 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
     callbacks.append(FiniteGradients(patience=20 if recipe.precision == "float16" else 0))
     if recipe.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it advertises
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hide its advertising
     trainer = L.Trainer(
         accelerator={"cuda": "gpu"}.get(options.device, options.device),
         devices=options.processes,
         num_nodes=options.nodes,
-        # An expert that no image of the batch chose has no gradient in this step.
+        # Experts that receive no image of a batch have no gradient in this step.
         strategy="ddp_find_unused_parameters_true" if options.world > 1 else "auto",
         precision=PRECISIONS[recipe.precision],  # pyright: ignore[reportArgumentType] - a Literal of all its names
         max_steps=steps,
@@ -96,17 +96,17 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
         callbacks=callbacks,
         plugins=[DurableCheckpointIO()],
         logger=TensorBoardLogger(options.output, name="logs", version=""),
-        use_distributed_sampler=False,  # ours does not shuffle: samples are random by number
+        use_distributed_sampler=False,  # our sampler needs no shuffling: sample numbers determine random samples
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         limit_val_batches=None if validated else 0,
         log_every_n_steps=min(20, recipe.epoch_steps),
-        enable_progress_bar=False,  # ours shows the same figures with and without a terminal
+        enable_progress_bar=False,  # ours shows the same values with and without a terminal
         enable_model_summary=False,
     )
     began = time.time()
     with warnings.catch_warnings():
-        # Libraries tell each other what they use of what is deprecated: nothing that a user could change.
+        # Hide deprecation warnings between libraries, which users cannot act on.
         for category in (DeprecationWarning, FutureWarning):
             warnings.filterwarnings("ignore", category=category, module=r"lightning|torch")
         warnings.filterwarnings("ignore", ".*(does not have many workers|logging interval|exists and is not empty)")
@@ -132,7 +132,7 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
 
 
 def _train_stretch(recipe: Recipe, options: TrainOptions) -> Path:
-    """Prepare a stretch and train it, in as many processes as the options ask for."""
+    """Prepare a stretch and train it in the requested number of processes."""
     state = load_state(options.continue_from) if options.continue_from is not None else None
     started = load(options.start) if options.start is not None else None
     if state is not None:
@@ -156,7 +156,7 @@ def _train_stretch(recipe: Recipe, options: TrainOptions) -> Path:
 
 
 def _check_options(recipe: Recipe, options: TrainOptions) -> None:
-    """Refuse what does not fit the machine, and share its cores among the processes."""
+    """Reject options that do not suit the machine, and divide its cores among the processes."""
     parts = options.world * recipe.accumulate
     uneven = [stage.batch for stage in recipe.stages if stage.batch % parts]
     if uneven:
@@ -176,12 +176,12 @@ def _check_options(recipe: Recipe, options: TrainOptions) -> None:
     elif options.continue_from is not None:
         raise ConfigError("only stretches can be continued; set optimizer.schedule to stretches")
     if options.processes > 1 and torch.get_num_threads() > 1:
-        # One thread per process and core beats many threads in one process: small layers do not wait for each other.
+        # Processes with few threads beat one process with many: small layers need less synchronisation.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.processes))
 
 
 def _network_config(recipe: Recipe, started: MoCEIR | None) -> ModelConfig:
-    """The shape of the network, which the recipe or the weights to start from know."""
+    """Return the network configuration from the recipe or, if it has none, from the starting weights."""
     if recipe.model is None:
         if started is None:
             raise ConfigError("the recipe names no model; name one, or give weights to start from with --start")
@@ -193,7 +193,7 @@ def _network_config(recipe: Recipe, started: MoCEIR | None) -> ModelConfig:
 
 
 def _network_of(checkpoint: Path, config: ModelConfig) -> MoCEIR:
-    """The network in a checkpoint of this run, averaged weights if the run averages them."""
+    """Load the network from a checkpoint of this run, with averaged weights if the run averages them."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     network = MoCEIR(config)
     prefix = "network."
@@ -202,7 +202,7 @@ def _network_of(checkpoint: Path, config: ModelConfig) -> MoCEIR:
 
 
 def _prepare_folder(recipe: Recipe, options: TrainOptions) -> Path | None:
-    """Write the recipe into a new run folder, or find the checkpoint to go on from."""
+    """Write the recipe to a new run folder, or find the checkpoint to resume from."""
     last = options.output / LAST
     saved = options.output / RECIPE_FILE
     if not options.resume:
@@ -221,7 +221,7 @@ def _prepare_folder(recipe: Recipe, options: TrainOptions) -> Path | None:
 
 
 def _write_recipe(recipe: Recipe, options: TrainOptions) -> None:
-    """Write the resolved recipe into the run folder."""
+    """Write the resolved recipe to the run folder."""
     path = options.output / RECIPE_FILE
     try:
         options.output.mkdir(parents=True, exist_ok=True)

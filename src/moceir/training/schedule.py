@@ -1,4 +1,4 @@
-"""How far a training run has come, and what follows from it: learning rate, patch size, the end."""
+"""Progress of a training run, which determines the learning rate, the patch size and the end."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from moceir.recipe import OptimizerConfig, StageConfig
 
 
 def warm_up_rate(config: OptimizerConfig, progress: float) -> float:
-    """Return the rate of the linear warm-up, above zero from the first step on."""
+    """Return the learning rate during the linear warm-up, which starts above zero."""
     return config.lr * (0.01 + 0.99 * progress / config.warmup_share)
 
 
 def learning_rate(config: OptimizerConfig, progress: float) -> float:
-    """Return the rate of a run with linear warm-up and cosine decay.
+    """Return the learning rate of a run with linear warm-up and cosine decay.
 
     Args:
-        config: Peak, end and length of the warm-up.
-        progress: How far the run is, 0 to 1.
+        config: Optimiser settings.
+        progress: Completed fraction of the run, in [0, 1].
     """
     if progress < config.warmup_share:
         return warm_up_rate(config, progress)
@@ -31,15 +31,15 @@ def learning_rate(config: OptimizerConfig, progress: float) -> float:
 
 
 def stretch_rate(config: OptimizerConfig, progress: float, *, first: bool) -> float:
-    """Return the rate within a stretch: warm-up if it is the first one, constant, then a decay to zero.
+    """Return the learning rate within a stretch: warm-up (first stretch only), constant, then decay to zero.
 
-    The decay follows ``1 - sqrt(share of the decay)``. Source: Hägele et al. (arXiv 2405.18392), section 3, where it
-    beats a linear one, and a fifth of the steps is enough to match a cosine.
+    The decay follows ``1 - sqrt(x)``, where ``x`` is the completed fraction of the decay. Source: Hägele et al. (arXiv
+    2405.18392), section 3, where it beats linear decay, and a fifth of the steps is enough to match a cosine.
 
     Args:
-        config: Peak, warm-up and decay.
-        progress: How far the stretch is, 0 to 1.
-        first: Whether nothing was trained before it.
+        config: Optimiser settings.
+        progress: Completed fraction of the stretch, in [0, 1].
+        first: Whether this is the first stretch.
     """
     if first and progress < config.warmup_share:
         return warm_up_rate(config, progress)
@@ -48,12 +48,12 @@ def stretch_rate(config: OptimizerConfig, progress: float, *, first: bool) -> fl
 
 
 def decay_start(config: OptimizerConfig) -> float:
-    """Return the progress at which a stretch begins to decay."""
+    """Return the progress at which the decay of a stretch starts."""
     return 1 - config.decay_share
 
 
 def stage_at(stages: Sequence[StageConfig], progress: float) -> StageConfig:
-    """Return the stage that a given progress falls into."""
+    """Return the stage at a given progress."""
     end = 0.0
     for stage in stages:
         end += stage.share
@@ -63,23 +63,23 @@ def stage_at(stages: Sequence[StageConfig], progress: float) -> StageConfig:
 
 
 class Budget:
-    """Steps and time of a run. Progress is the larger of the shares of the two that are spent.
+    """Step and time budget of a run. Progress is the larger of the two fractions used.
 
-    A run with a time budget thus anneals to its end on any machine. The first step may compile for minutes, in which a
-    warm-up would pass without a step: its time counts as spent, but not as progress.
+    A run with a time budget therefore completes its annealing on any machine. The first step may compile for minutes,
+    long enough to use up the warm-up. Its time counts as spent, but not as progress.
 
     Args:
-        steps: Steps of the whole run.
-        max_seconds: Time of the whole run; None for no limit.
+        steps: Total number of steps.
+        max_seconds: Total time in seconds; None for no limit.
     """
 
     def __init__(self, steps: int, max_seconds: float | None) -> None:
         self.steps = steps
         self.max_seconds = max_seconds
         self.seconds = 0.0
-        """Time spent so far."""
+        """Time spent so far, in seconds."""
         self.preparing = 0.0
-        """Part of it that first steps took."""
+        """Part of ``seconds`` spent on first steps."""
 
     def progress(self, step: int) -> float:
         """Return how far the run is after ``step`` steps, 0 to 1."""
@@ -90,26 +90,26 @@ class Budget:
         return min(max(step / self.steps, by_time), 1.0)
 
     def seconds_left(self, step: int) -> float:
-        """Estimate the time to the end of the run from the progress after ``step`` steps, at least 1."""
+        """Estimate the remaining seconds from the progress after ``step`` (at least 1) steps; NaN without progress."""
         progress = self.progress(step)
         return (self.seconds - self.preparing) * (1 - progress) / progress if progress else math.nan
 
 
 class ScheduleCallback(L.Callback):
-    """Sets the learning rate before each step and ends the run. The time spent survives a resume.
+    """Sets the learning rate before each step and ends the run; the time spent is saved in checkpoints.
 
     Args:
         optimizer: Learning-rate settings.
-        steps: Steps of the whole run.
-        max_seconds: Time budget of the whole run; None for none.
+        steps: Total number of steps.
+        max_seconds: Time budget in seconds; None for no limit.
     """
 
     def __init__(self, optimizer: OptimizerConfig, steps: int, max_seconds: float | None) -> None:
         self.optimizer = optimizer
         self.budget = Budget(steps, max_seconds)
-        """Steps and time, as all processes last agreed on them."""
+        """Steps and time as last agreed on by all processes."""
         self._batches = 0
-        """Batches begun since the last start or resume."""
+        """Batches started since the last start or resume."""
         self._spent_before = 0.0
         self._started = 0.0
 
@@ -125,10 +125,10 @@ class ScheduleCallback(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Agree on the time and set the learning rate of the step to come.
+        """Synchronise the time across processes and set the learning rate of the next step.
 
-        Processes whose clocks differ would train at different rates and, at the end, wait for each other for ever: the
-        clock of the first one counts for all.
+        All processes use the clock of the first one. With different clocks they would train at different rates and
+        wait for each other forever at the end.
         """
         budget, before = self.budget, self.budget.seconds
         budget.seconds = trainer.strategy.broadcast(self._spent_before + time.monotonic() - self._started)
@@ -144,15 +144,15 @@ class ScheduleCallback(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop when steps or time are used up; Lightning still validates and saves."""
+        """Stop when the steps or the time are used up; Lightning still validates and saves."""
         if self.progress(trainer.global_step) >= 1:
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Remember the time spent."""
+        """Return the time spent, for the checkpoint."""
         return {"seconds": self.budget.seconds, "preparing": self.budget.preparing}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting from the time spent before."""
+        """Continue from the time spent before."""
         self._spent_before = self.budget.seconds = state_dict["seconds"]
         self.budget.preparing = state_dict.get("preparing", 0.0)  # older checkpoints lack it

@@ -1,4 +1,4 @@
-"""The state of a training between two stretches: everything the next one goes on from, in one safetensors file."""
+"""Training state between two stretches: everything the next stretch continues from, in one safetensors file."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _PARTS = ("weights", "average", "means", "squares")
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Weights before the decay, what the optimiser and the average remember, and how far the samples have come.
+    """Weights before the decay, optimiser state, averaged weights and sample count.
 
     Attributes:
-        model: Shape of the network.
-        recipe: The recipe of the last stretch, as JSON-able data.
-        steps: Optimiser steps taken so far.
-        samples: Training samples used so far; the next stretch begins with the sample of this number.
+        model: Configuration of the network.
+        recipe: Recipe of the last stretch, as JSON-serialisable data.
+        steps: Optimiser steps so far.
+        samples: Training samples used so far; the next stretch starts with this sample number.
         seconds: Training time so far.
-        weights: The network's state dict.
-        average: State dict of the averaged weights; empty for none, and averaging then starts from the weights.
+        weights: State dict of the network.
+        average: State dict of the averaged weights; if empty, averaging starts from ``weights``.
         means: Running mean of each trained parameter's gradient, bfloat16 in the file; empty for zeros.
-        squares: Running mean of its square, likewise.
+        squares: Running mean of each squared gradient, in the same format.
     """
 
     model: ModelConfig
@@ -48,10 +48,10 @@ class TrainingState:
 
 
 def save_state(state: TrainingState, path: Path) -> None:
-    """Write a state; at every moment the path holds the whole old file or the whole new one.
+    """Write a state atomically: the path always contains the complete old or the complete new file.
 
     Raises:
-        OutputError: If it cannot be written.
+        OutputError: If the file cannot be written.
     """
     tensors = {
         f"{part}/{name}": value.detach()
@@ -68,7 +68,7 @@ def save_state(state: TrainingState, path: Path) -> None:
 
 
 def load_state(path: Path) -> TrainingState:
-    """Read a state; tensors of any floating type become float32.
+    """Read a state; all floating-point tensors are converted to float32.
 
     Raises:
         WeightsError: If the file is missing or damaged, or is not a training state.
@@ -82,7 +82,7 @@ def load_state(path: Path) -> TrainingState:
                 raise WeightsError(msg)
             content: dict[str, Any] = json.loads(metadata["content"])
             parts: dict[str, Any] = {part: {} for part in _PARTS}
-            for key in opened.keys():  # noqa: SIM118 - the file is no mapping
+            for key in opened.keys():  # noqa: SIM118 - the file is not a mapping
                 part, _, name = key.partition("/")
                 parts[part][name] = opened.get_tensor(key).float()
     except (OSError, SafetensorError) as error:

@@ -1,8 +1,8 @@
 """A stretch of training: a constant learning rate, a short decay, and two results.
 
-The decayed weights are what to use and to ship. The undecayed state is what the next stretch goes on from, on any
-device and with any number of processes. So a training of any length can be made of stretches of any length, without
-deciding its end in advance (warmup-stable-decay; Hägele et al., arXiv 2405.18392).
+The decayed weights are the model to use and publish. The next stretch continues from the undecayed state, on any device
+and with any number of processes. A training can therefore consist of any number of stretches, without fixing its end in
+advance (warmup-stable-decay; Hägele et al., arXiv 2405.18392).
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from moceir.training.validation import validate
 from moceir.weights import ModelFile, save
 
 STATE_FILE = "state.safetensors"
-"""The undecayed state in a run folder."""
+"""File name of the undecayed state in a run folder."""
 LOOK_EVERY_STEPS, LOOK_EVERY_S = 50, 10.0
-"""Steps and seconds after which losses are looked at again; each look waits for the device."""
+"""Steps and seconds between readings of the losses; each reading waits for the device."""
 
 VALIDATED_AT_ONCE = 8
-"""Held-out pairs in a batch."""
+"""Batch size for validation."""
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a stretch begins with.
+    """Starting point of a stretch.
 
     Attributes:
-        config: Shape of the network.
-        weights: State dict to begin with; None for random weights.
-        state: State of an earlier stretch to go on from.
+        config: Configuration of the network.
+        weights: Initial state dict; None for random weights.
+        state: State of an earlier stretch to continue from.
     """
 
     config: ModelConfig
@@ -63,15 +63,15 @@ def train_stretch(
     """Train one stretch.
 
     Args:
-        team: The processes that share each batch.
-        recipe: What to compute, its steps resolved.
-        options: Where and for how long.
-        beginning: What to begin with.
-        pairs: The data.
-        device: Where to train.
+        team: Processes that share each batch.
+        recipe: Recipe with resolved steps.
+        options: Folders, time budget and other machine-dependent options.
+        beginning: Starting point.
+        pairs: Training and validation data.
+        device: Device to train on.
 
     Returns:
-        The folder of the decayed model; the undecayed state lies beside it.
+        Folder of the decayed model; the undecayed state is saved next to it.
 
     Raises:
         TrainingError: If the loss or its gradient is not a number.
@@ -113,11 +113,11 @@ class _Stretch:
 
     @property
     def done(self) -> int:
-        """Steps of this stretch so far."""
+        """Number of completed steps of this stretch."""
         return self.learner.steps - self.begun_at_step
 
     def run(self) -> Path:
-        """Train, save the state where the decay begins, decay, validate and save the model."""
+        """Train, save the state before the decay, decay, validate, and save the model."""
         self.pairs.setup("fit")
         began, clock = time.time(), time.monotonic()
         saved, branched, preparing = clock, False, 0.0
@@ -164,7 +164,7 @@ class _Stretch:
         return self._finish(began)
 
     def close(self) -> None:
-        """Take the bar away and write the log out, however the stretch ended."""
+        """Remove the progress bar and flush the log, however the stretch ended."""
         self.report.close()
         if self.board is not None:
             self.board.close()
@@ -173,25 +173,25 @@ class _Stretch:
         return forms_for(self.learner.device, compiled=self.recipe.compile, adapted=self.options.device_layers)
 
     def _batches(self, stage: StageConfig) -> Iterator[Sample]:
-        """Batches from the next sample on, this process's share of each."""
+        """Yield this process's share of the batches, starting at the next sample."""
         count = max(self.budget.steps - self.done, 1) * stage.batch
         return self.pairs.batches(stage, self.learner.samples, count, self.team, self.learner.device)
 
     def _noise(self, images: int) -> Tensor:
-        """Noise ``(blocks, B, n)`` that depends on seed and sample only; processes share that of the joint batch."""
+        """Draw noise ``(blocks, B, n)`` that depends only on seed and sample; return this process's share."""
         config = self.learner.network.config
         generator = sample_generator(self.recipe.seed, "routing", self.learner.samples)
         noise = torch.randn(config.routed_blocks, images, config.experts, generator=generator)
         own = noise[:, self.team.rank :: self.team.size].contiguous()
         if self.learner.device.type == "cuda":
-            own = own.pin_memory()  # or the copy would wait for the step before
+            own = own.pin_memory()  # otherwise the copy waits for the previous step
         return own.to(self.learner.device, non_blocking=True)
 
     def _look(self, steps: int) -> None:
-        """Read the losses of the last steps.
+        """Read and log the losses of the last steps.
 
         Raises:
-            TrainingError: If one of them was not a number.
+            TrainingError: If a loss or gradient was not finite.
         """
         *sums, bad = self.learner.read_totals()
         if bad:
@@ -211,7 +211,7 @@ class _Stretch:
             save_state(self.learner.state(seconds), self.options.output / STATE_FILE)
 
     def _finish(self, began: float) -> Path:
-        """Validate the decayed weights and save them."""
+        """Validate and save the decayed weights."""
         learner, results = self.learner, {}
         if self.recipe.validation.share:
             batches = self.pairs.validation(self.team, VALIDATED_AT_ONCE)

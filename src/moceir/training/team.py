@@ -1,4 +1,4 @@
-"""Processes of one machine that share each batch: what they agree on, sum and gather."""
+"""Data-parallel processes on one machine, and the communication between them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from torch.multiprocessing.spawn import start_processes
 from moceir.errors import TrainingError
 
 PATIENCE = timedelta(minutes=30)
-"""How long processes wait for each other: one may decode photographs while another one is done."""
+"""Time that processes wait for each other; one may still decode photographs while another is ready."""
 
 
 class Team:
-    """The processes that train together, as one of them sees it. A team of one does nothing.
+    """Group of processes that train together; with a single process, all operations are trivial.
 
     Attributes:
-        rank: Number of this process, from 0.
-        size: How many there are.
+        rank: Index of this process, from 0.
+        size: Number of processes.
     """
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
@@ -33,7 +33,7 @@ class Team:
         self.size = size
 
     def first_says(self, *values: float) -> list[float]:
-        """Return the values that the first process passed, in all processes."""
+        """Return the values of the first process in all processes."""
         if self.size == 1:
             return list(values)
         agreed = torch.tensor(values, dtype=torch.float64)
@@ -48,14 +48,14 @@ class Team:
         return values
 
     def gather(self, values: Tensor) -> Tensor:
-        """Stack the values of all processes, ``(processes, ...)``, with gradients flowing back to each."""
+        """Stack the values of all processes to ``(processes, ...)``; gradients flow back to each process."""
         if self.size == 1:
             return values[None]
         gathered: Any = _Gather.apply(values, self)
         return gathered
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replace all gradients by their means over the processes."""
+        """Replace all gradients with their means over the processes."""
         if self.size == 1:
             return
         gradients: list[Any] = [parameter.grad for parameter in parameters]
@@ -67,7 +67,7 @@ class Team:
 
 
 class _Gather(torch.autograd.Function):
-    """Values of all processes, of which all compute the same: then gradients need not travel."""
+    """Gather for a computation that is the same in all processes, so gradients need no communication."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, team: Team) -> Tensor:
@@ -82,23 +82,23 @@ class _Gather(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - made static by torch, not typed so
         ctx: Any, *grads: Tensor
     ) -> tuple[Tensor, None]:
-        """Own part of the gradient, times the number of processes, whose mean is taken in the end."""
+        """Return this process's part of the gradient, times the number of processes to offset the later mean."""
         return grads[0][ctx.team.rank] * ctx.team.size, None
 
 
 def run_together(work: Callable[..., Any], size: int, *arguments: Any) -> Any:
-    """Call ``work(team, *arguments)`` in several processes, of which this one is the first.
+    """Call ``work(team, *arguments)`` in several processes; this process is the first.
 
     Args:
-        work: A function that other processes can import.
-        size: How many processes.
-        *arguments: What it gets; they must be picklable.
+        work: Function that other processes can import.
+        size: Number of processes.
+        *arguments: Picklable arguments of ``work``.
 
     Returns:
-        What it returned here.
+        Result of ``work`` in this process.
 
     Raises:
-        TrainingError: If another process ended early. What ``work`` raises here is passed on.
+        TrainingError: If another process ended early. Other exceptions of ``work`` in this process propagate.
     """
     if size == 1:
         return work(Team(), *arguments)
@@ -124,7 +124,7 @@ def run_together(work: Callable[..., Any], size: int, *arguments: Any) -> Any:
 def _follow(
     index: int, work: Callable[..., Any], size: int, meeting: str, threads: int, arguments: tuple[Any, ...]
 ) -> None:
-    """Be one of the other processes."""
+    """Run ``work`` as one of the other processes."""
     torch.set_num_threads(threads)
     dist.init_process_group("gloo", init_method=meeting, rank=index + 1, world_size=size, timeout=PATIENCE)
     try:

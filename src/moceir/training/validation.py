@@ -1,4 +1,4 @@
-"""Scores of a network on held-out pairs."""
+"""Validation of a network on held-out pairs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from moceir.models.routing import RoutingDecision
 from moceir.training.team import Team
 
 HIGHEST_DB = 60.0
-"""Above this, differences are not worth anything; it also keeps perfect pictures from making a mean infinite."""
+"""Cap on PSNR: higher values make no visible difference, and perfect pictures would make the mean infinite."""
 
 
 class Judged(NamedTuple):
-    """A batch of held-out pairs, restored.
+    """Restored batch of held-out pairs with its scores.
 
     Attributes:
         restored: ``(B, 3, H, W)`` in [0, 1].
         scores_db: PSNR of each picture, ``(B,)``.
-        decisions: What the routers decided.
+        decisions: Routing decisions, one per routed block.
     """
 
     restored: Tensor
@@ -46,11 +46,11 @@ def validate(
     """Score a network on held-out pairs.
 
     Args:
-        network: Set to evaluation mode for the time being.
+        network: Network to score; set to evaluation mode during validation.
         batches: This process's share of the pairs.
-        tasks: Names of what ``Sample.task`` counts.
-        device: Where the network is.
-        team: The processes that share the pairs.
+        tasks: Task names, indexed by ``Sample.task``.
+        device: Device of the network.
+        team: Processes that share the pairs.
 
     Returns:
         Mean PSNR in dB of each task over all processes.
