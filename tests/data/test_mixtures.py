@@ -118,14 +118,14 @@ def test_an_epoch_uses_each_file_as_often_as_it_is_repeated(
     length = epoch_length(sources)
     assert length == sum(files * repeat for files, repeat in shape)
     pairs = mixed(sources, by="repeat", seed=seed)
-    used = Counter(pairs._at(epoch, place) for place in range(length))
+    used = Counter(pairs.source_at(epoch, place) for place in range(length))
     assert used == {(s, f): repeat for s, (files, repeat) in enumerate(shape) for f in range(files)}
 
 
 def test_each_epoch_has_an_order_of_its_own(pairs_root: Path) -> None:
     source = pairs_source(pairs_root / "bright", pairs_root / "clean", 10)
     pairs = mixed([source], by="repeat", count=120)
-    first, second, again = ([pairs._at(epoch, place) for place in range(40)] for epoch in (0, 1, 0))
+    first, second, again = ([pairs.source_at(epoch, place) for place in range(40)] for epoch in (0, 1, 0))
     assert first == again
     assert first != second
     assert [pairs[40 + n].clean.sum() for n in range(3)] == [

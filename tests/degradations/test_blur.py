@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from moceir.degradations import Blur, degrade, parse
 from moceir.degradations._fields import convolve, reflect_pad
-from moceir.degradations._movement import _without
+from moceir.degradations._movement import background_without
 from moceir.degradations.base import linear_to_srgb, srgb_to_linear
 from moceir.degradations.blur import blur_kernels
 
@@ -184,7 +184,7 @@ def test_frames_equal_scipy() -> None:
 def test_behind_an_object_lies_what_is_around_it() -> None:
     images, shapes = torch.full((1, 3, 96, 96), 0.2), torch.zeros(1, 1, 96, 96)
     shapes[..., 30:60, 30:60] = 1
-    filled = _without(images + 0.7 * shapes, shapes)
+    filled = background_without(images + 0.7 * shapes, shapes)
     rim = filled[..., 31:34, 31:59]
     torch.testing.assert_close(rim, torch.full_like(rim, 0.2))
     torch.testing.assert_close(filled[..., :30, :], images[..., :30, :])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moceir.degradations import Jpeg, degrade
-from moceir.degradations._fields import _window_means, splat
+from moceir.degradations._fields import splat, window_means
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -42,7 +42,7 @@ def test_many_points_are_splatted_in_parts() -> None:
 def test_window_means_are_of_what_lies_inside(size: int, radius: int) -> None:
     signal = torch.rand(size, generator=torch.Generator().manual_seed(0))
     expected = [signal[max(0, i - radius) : i + radius + 1].mean() for i in range(size)]
-    torch.testing.assert_close(_window_means(size, radius, signal) @ signal, torch.stack(expected))
+    torch.testing.assert_close(window_means(size, radius, signal) @ signal, torch.stack(expected))
 
 
 def test_one_kind_for_all_gives_new_pictures() -> None:

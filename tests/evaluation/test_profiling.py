@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import torch
 
-from moceir.evaluation.profiling import Subject, _median_seconds, median_process_seconds, profile, sample_picture
+from moceir.evaluation.profiling import Subject, median_process_seconds, median_restore_seconds, profile, sample_picture
 from moceir.restoration import Restorer
 
 
@@ -33,7 +33,7 @@ def test_the_median_is_taken_after_warming_up(nano: torch.nn.Module, monkeypatch
     clock = [0.0]
     monkeypatch.setattr(restorer, "restore", lambda _: clock.__setitem__(0, clock[0] + next(durations)))
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    assert _median_seconds(restorer, torch.zeros(1, 3, 8, 8), repeat=3) == pytest.approx(0.02)
+    assert median_restore_seconds(restorer, torch.zeros(1, 3, 8, 8), repeat=3) == pytest.approx(0.02)
 
 
 def test_processor_time_is_measured_in_turns_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -257,7 +257,7 @@ class MixedPairs(Dataset[Sample]):
             task = int(torch.multinomial(self._weights, 1, generator=generator))
             file = int(torch.randint(len(self.sources[task].files), (), generator=generator))
         else:
-            task, file = self._at(*divmod(number, self._epoch_length))
+            task, file = self.source_at(*divmod(number, self._epoch_length))
         source = self.sources[task]
         files = source.files[file]
         height, width = self.photographs[files[1]].shape[-2:]
@@ -268,7 +268,7 @@ class MixedPairs(Dataset[Sample]):
         record = None if source.degrade is None else source.degrade.draw(generator)
         return Plan(task, files, crop, light, record), generator
 
-    def _at(self, epoch: int, place: int) -> tuple[int, int]:
+    def source_at(self, epoch: int, place: int) -> tuple[int, int]:
         """Return the source and file at a position in an epoch's order."""
         if self._order is None or self._order[0] != epoch:
             order = torch.randperm(self._epoch_length or 0, generator=sample_generator(self.seed, "order", epoch))

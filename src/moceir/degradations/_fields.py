@@ -157,7 +157,7 @@ def guided_filter(guide: Tensor, target: Tensor, radius_share: float = 0.06, eps
     radius = max(1, round(radius_share * max(grid)))
 
     # Products with band matrices are faster than pooling on such a small grid, and handle all planes at once.
-    rows, columns = _window_means(grid[0], radius, guide), _window_means(grid[1], radius, guide)
+    rows, columns = window_means(grid[0], radius, guide), window_means(grid[1], radius, guide)
 
     def means(*planes: Tensor) -> Tensor:
         return rows @ torch.cat(planes, dim=1) @ columns.T
@@ -170,7 +170,7 @@ def guided_filter(guide: Tensor, target: Tensor, radius_share: float = 0.06, eps
     return coefficients[:, :1] * guide + coefficients[:, 1:]
 
 
-def _window_means(size: int, radius: int, like: Tensor) -> Tensor:
+def window_means(size: int, radius: int, like: Tensor) -> Tensor:
     """Build the ``(size, size)`` matrix of sliding-window means, with windows truncated at the ends."""
     steps = torch.arange(size, device=like.device)
     band = ((steps[:, None] - steps).abs() <= radius).to(like.dtype)

@@ -63,7 +63,7 @@ def mean_of_frames(images: Tensor, movements: Sequence[Movement], generator: tor
         front = torch.cat([images[moving] * shapes, shapes], dim=1)
         front_maps = _maps(camera + own, turns, movements, centres, images)[:, moving]
         scene = images.clone()
-        scene[moving] = _without(images[moving], shapes)
+        scene[moving] = background_without(images[moving], shapes)
 
     # Pictures with fewer frames stay at their last one, with weight 0.
     weights = images.new_tensor([[float(k < n) / n for n in counts] for k in range(max(counts))])
@@ -149,7 +149,7 @@ def _shapes(images: Tensor, shares: Sequence[float], generator: torch.Generator)
     return torch.sigmoid(12 * guided_filter(luma(images), ragged.clamp(-1, 1), radius_share=0.04))
 
 
-def _without(images: Tensor, shapes: Tensor) -> Tensor:
+def background_without(images: Tensor, shapes: Tensor) -> Tensor:
     """Fill the area of objects with their surroundings, which show when the objects move away."""
     radius = max(1, min(images.shape[-2:]) // 16)
     window, outside = 2 * radius + 1, 1 - shapes

@@ -201,14 +201,14 @@ def profile(
                 experts=report.experts,
                 gmacs=report.gmacs,
                 fft_gops=network_cost(model.config, height, width).fft_ops(report.experts) / 1e9,
-                seconds=_median_seconds(restorer, picture, repeat),
+                seconds=median_restore_seconds(restorer, picture, repeat),
                 peak_memory_mib=_peak_mib(restorer, subject, picture, experts, precision),
             )
     finally:
         torch.set_num_threads(before)
 
 
-def _median_seconds(restorer: Restorer, picture: Tensor, repeat: int) -> float:
+def median_restore_seconds(restorer: Restorer, picture: Tensor, repeat: int) -> float:
     """Measure the median time of ``repeat`` restorations, including all work on the device."""
     for _ in range(WARM_UPS):
         restorer.restore(picture)
