@@ -4,7 +4,8 @@
     python studies/experts.py measure runs/experts/*/ tiny --photographs PHOTOGRAPHS
     python studies/experts.py report
 
-- train: one run of the trial, a form with a seed, into a folder of its own (about 25 minutes of one core).
+- train: one run of the trial, a form with a seed, into a folder of its own (about 25 minutes of one core). Called again,
+  it resumes a run that was interrupted.
 - measure: all finished runs among those given, and bundled models, on pictures that their training held out. Writes one
   JSON file for each into studies/results/experts, leaves out what was measured before, and then makes the report.
 - report: tables and figure of the page, from these JSON files only.
@@ -62,7 +63,7 @@ def form_of(config: ModelConfig) -> str:
 def run_train(arguments: argparse.Namespace) -> None:
     """Train one form with one seed."""
     folder = arguments.output / f"{arguments.form}-{arguments.seed}"
-    options = TrainOptions(data=arguments.photographs, output=folder, device="cpu")
+    options = TrainOptions(data=arguments.photographs, output=folder, device="cpu", resume=folder.exists())
     print(train(recipe(arguments.form, arguments.seed), options))
 
 
