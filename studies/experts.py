@@ -4,8 +4,8 @@
     python studies/experts.py measure runs/experts/*/ tiny --photographs PHOTOGRAPHS
     python studies/experts.py report
 
-- train: one run of the trial, a form with a seed, into a folder of its own (about 25 minutes of one core). Called again,
-  it resumes a run that was interrupted.
+- train: one run of the trial, a form with a seed, into a folder of its own (about 25 minutes of one core).
+  Called again, it resumes a run that was interrupted.
 - measure: all finished runs among those given, and bundled models, on pictures that their training held out. Writes one
   JSON file for each into studies/results/experts, leaves out what was measured before, and then makes the report.
 - report: tables and figure of the page, from these JSON files only.
@@ -18,7 +18,9 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
+import lightning as L
 import torch
 from experts_measures import measure
 from experts_report import write_report
@@ -28,9 +30,11 @@ from moceir.evaluation.profiling import describe_machine
 from moceir.files import write_json
 from moceir.insight.signatures import fingerprint
 from moceir.machine.allocator import keep_freed_memory
+from moceir.models.experts import Expert
+from moceir.models.network import MoCEIR
 from moceir.recipe import Recipe, load_recipe
-from moceir.training.run import TrainOptions, train
-from moceir.weights import WEIGHTS_FILE, bundled_models, read_description, resolve
+from moceir.training.run import LAST, TrainOptions, train
+from moceir.weights import WEIGHTS_FILE, ModelFile, bundled_models, read_description, resolve, save
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "studies" / "experts-nano.yaml"
@@ -45,26 +49,53 @@ FORMS: Mapping[str, Mapping[str, str]] = {
 """Settings of `ModelConfig` by form."""
 NO_BIAS = "_unbiased"
 """Ends the names of forms that are trained without the complexity bias."""
+LARGE = "_large"
+"""Ends the names of forms whose experts start large, see `large_start`."""
+LARGE_FACTOR = 16.0
+"""Factor for two of the weights of each expert, which then adds about 100 times as much to its input at first."""
 
 
 def recipe(form: str, seed: int) -> Recipe:
     """Return the recipe of a run."""
-    settings = {**FORMS[form.removesuffix(NO_BIAS)], "complexity_bias": str(not form.endswith(NO_BIAS)).lower()}
+    shape = FORMS[form.removesuffix(LARGE).removesuffix(NO_BIAS)]
+    settings = {**shape, "complexity_bias": str(not form.endswith(NO_BIAS)).lower()}
     return load_recipe(RECIPE, [f"seed={seed}", *(f"model.{key}={value}" for key, value in settings.items())])
 
 
-def form_of(config: ModelConfig) -> str:
-    """Name the form of a network."""
+def form_of(description: ModelFile) -> str:
+    """Name the form of a trained network."""
+    config = description.model
     own = {"join": config.join, "gate": config.gate}
     form = next((name for name, settings in FORMS.items() if settings == own), f"{config.join}_{config.gate}")
-    return form if config.complexity_bias else form + NO_BIAS
+    start = description.provenance.get("start")
+    ends = ("" if config.complexity_bias else NO_BIAS, LARGE if start and Path(start).name.endswith(LARGE) else "")
+    return form + "".join(ends)
+
+
+def large_start(trial: Recipe, folder: Path) -> Path:
+    """Save the random weights of a run, with experts that add more to their input.
+
+    An expert adds ``expand(attention * SiLU(modulate(shared)))``. With torch's initial weights this is about 0.1 % of
+    its input, because each 1x1 convolution shrinks its input and the shared features are small.
+    """
+    L.seed_everything(trial.seed, verbose=False)
+    network = MoCEIR(cast("ModelConfig", trial.model))
+    with torch.no_grad():
+        for expert in (part for part in network.modules() if isinstance(part, Expert)):
+            expert.modulate.weight *= LARGE_FACTOR
+            expert.expand.weight *= LARGE_FACTOR
+    save(network, folder, ModelFile(model=network.config), dtype=torch.float32)
+    return folder
 
 
 def run_train(arguments: argparse.Namespace) -> None:
     """Train one form with one seed."""
-    folder = arguments.output / f"{arguments.form}-{arguments.seed}"
-    options = TrainOptions(data=arguments.photographs, output=folder, device="cpu", resume=folder.exists())
-    print(train(recipe(arguments.form, arguments.seed), options))
+    folder, trial = arguments.output / f"{arguments.form}-{arguments.seed}", recipe(arguments.form, arguments.seed)
+    resume = (folder / LAST).exists()
+    large = arguments.form.endswith(LARGE) and not resume
+    start = str(large_start(trial, folder / f"start{LARGE}")) if large else None
+    options = TrainOptions(data=arguments.photographs, output=folder, device="cpu", resume=resume, start=start)
+    print(train(trial, options))
 
 
 def run_measure(arguments: argparse.Namespace) -> None:
@@ -77,7 +108,7 @@ def run_measure(arguments: argparse.Namespace) -> None:
             continue
         description = read_description(folder)
         seed = None if bundled else description.training["seed"]
-        target = RESULTS / (f"{name}.json" if bundled else f"{form_of(description.model)}-{seed}.json")
+        target = RESULTS / (f"{name}.json" if bundled else f"{form_of(description)}-{seed}.json")
         weights = fingerprint(folder)[:8]
         if not arguments.again and target.is_file() and json.loads(target.read_text())["weights"] == weights:
             print(f"{name}: measured before, in {target.name}; --again repeats it")
@@ -85,7 +116,7 @@ def run_measure(arguments: argparse.Namespace) -> None:
         began = time.process_time()
         numbers = measure(folder, arguments.photographs, arguments.pictures)
         about = {
-            "name": name if bundled else form_of(description.model),
+            "name": name if bundled else form_of(description),
             "seed": seed,
             "weights": weights,
             "steps": description.provenance.get("steps"),
@@ -108,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(required=True)
     part = parts.add_parser("train", help="one run of the trial")
-    part.add_argument("form", choices=[*FORMS, *(form + NO_BIAS for form in FORMS)])
+    part.add_argument("form", choices=[form + end for form in FORMS for end in ("", NO_BIAS, LARGE)])
     part.add_argument("seed", type=int)
     part.add_argument("--photographs", type=Path, required=True, help="folder of clean photographs")
     part.add_argument("-o", "--output", type=Path, required=True, help="folder for the run folders")

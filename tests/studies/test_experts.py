@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import experts
+import lightning as L
 import pytest
 import torch
-from experts import FORMS, NO_BIAS, form_of, main, recipe
+from experts import FORMS, LARGE, LARGE_FACTOR, NO_BIAS, form_of, large_start, main, recipe
 from experts_measures import attention_weights, changed_gates, gate_of_choice, influence_numbers, routing_numbers
 from experts_report import PARTS, Trial, draw, experts_table, tasks_table, trial_table, write_report
 from PIL import Image
@@ -20,7 +21,7 @@ from torch import Tensor
 from moceir.evaluation.pages import check_parts
 from moceir.models.attention import CrossMDTA, channel_attention
 from moceir.models.network import MoCEIR
-from moceir.weights import ModelFile, save
+from moceir.weights import ModelFile, load, read_description, save
 
 
 def pairs(count: int = 3) -> list[tuple[str, Tensor, Tensor]]:
@@ -49,9 +50,23 @@ def test_forms_are_named_as_they_are_built(form: str) -> None:
         config = recipe(name, 7).model
         assert config is not None
         assert not isinstance(config, str)
-        assert form_of(config) == name
+        assert form_of(ModelFile(model=config)) == name
         assert recipe(name, 7).seed == 7
         assert config.complexity_bias == (name == form)
+
+
+def test_a_large_start_changes_only_what_experts_add(tmp_path: Path) -> None:
+    trial = recipe("added_st" + LARGE, 7)
+    folder = large_start(trial, tmp_path / f"start{LARGE}")
+    description = ModelFile(model=read_description(folder).model, provenance={"start": str(folder)})
+    assert form_of(description) == "added_st" + LARGE
+    L.seed_everything(7, verbose=False)
+    plain, large = MoCEIR(description.model).state_dict(), load(folder).state_dict()
+    factors = {name: float((large[name] / plain[name]).nanmedian()) for name in plain if plain[name].any()}
+    grown = {name for name, factor in factors.items() if factor != 1}
+    assert grown
+    assert all(name.endswith(("expand.weight", "modulate.weight")) for name in grown)
+    assert {factors[name] for name in grown} == {LARGE_FACTOR}
 
 
 def test_routing_numbers_of_a_network() -> None:
