@@ -81,6 +81,7 @@ class Service:
         models: The models by their public names; the first is the default.
         queue: The pictures that wait or are worked on.
         metrics: What was counted since the start.
+        in_hand: Requests with an upload that are not answered yet.
 
     Raises:
         ConfigError: If two models have one name, or an option is wrong.
@@ -99,6 +100,7 @@ class Service:
             self.models[name] = ServedModel(name, restorer, _signatures(model))
         self.queue = JobQueue(settings.queue_length)
         self.metrics = Metrics(self.queue)
+        self.in_hand = 0
 
     def model(self, name: str | None) -> ServedModel:
         """Return a model by its public name; None stands for the default.
