@@ -45,7 +45,8 @@ async def restore(request: Request) -> Response:
         "X-Moceir-Seconds": f"{result.seconds:.3f}",
         "X-Moceir-Notes": "; ".join(result.notes),
     }
-    return Response(result.restored, media_type=MEDIA_TYPES[result.format], headers=headers)
+    ascii_only = {name: text.encode("ascii", "backslashreplace").decode() for name, text in headers.items()}
+    return Response(result.restored, media_type=MEDIA_TYPES[result.format], headers=ascii_only)
 
 
 @router.post("/v1/restore/batch", **schemas.restore_operation(many=True))

@@ -59,7 +59,8 @@ async def _answer_http_error(_: Request, error: Any) -> Response:
     detail = (
         "there is nothing at this address; see /docs" if error.status_code == HTTPStatus.NOT_FOUND else error.detail
     )
-    return Problem(error.status_code, detail, headers=error.headers)
+    kind = "TooLargeError" if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else ""
+    return Problem(error.status_code, detail, error=kind, headers=error.headers)
 
 
 async def _answer_unexpected(*_: Any) -> Response:

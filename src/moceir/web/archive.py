@@ -12,10 +12,9 @@ from typing import Any
 from moceir.errors import MoceirError
 from moceir.image_io.formats import FORMATS
 from moceir.restoration import RestorationResult
+from moceir.web.client import REPORT
 from moceir.web.jobs import Job
 from moceir.web.problems import document, public_class, status_of
-
-REPORT = "report.jsonl"
 
 
 def write_archive(names: Sequence[str], jobs: Sequence[Job[RestorationResult[bytes]]], model: str) -> bytes:

@@ -15,12 +15,11 @@ from moceir.machine.memory import is_out_of_memory
 from moceir.restoration import RestorationResult, RestoreOptions, Restorer
 from moceir.restoration.reports import RoutingReport
 from moceir.restoration.restorer import NAMELESS
+from moceir.web.client import CLIENT_OPTIONS
 from moceir.web.jobs import Job, JobQueue
 from moceir.web.metrics import Metrics
 from moceir.web.settings import ServeSettings
 
-CLIENT_OPTIONS = ("experts", "effort", "strength", "keep_tones", "format", "quality", "metadata")
-"""Fields of ``RestoreOptions`` that a client may set; the others belong to whoever runs the server."""
 MEDIA_TYPES = {name: f"image/{name}" for name in FORMATS}
 """Media type of each format that is written."""
 LONGEST_NAME = 100
