@@ -150,8 +150,10 @@ def bicubic(images: Tensor, scale: int) -> Tensor:
         for phase in range(scale):
             centre = (phase + 0.5) / scale - 0.5
             taps = [(shift, _cubic(abs(centre - shift))) for shift in range(-BICUBIC_REACH, BICUBIC_REACH + 1)]
-            parts = [enlarged.narrow(axis, BICUBIC_REACH + shift, size) * weight for shift, weight in taps if weight]
-            phases.append(torch.stack(parts).sum(dim=0))
+            first, *others = (
+                enlarged.narrow(axis, BICUBIC_REACH + shift, size) * weight for shift, weight in taps if weight
+            )
+            phases.append(sum(others, start=first))
         enlarged = torch.stack(phases, dim=axis + 1).flatten(axis, axis + 1)
     return enlarged
 

@@ -171,12 +171,13 @@ class MoCEIR(Pretrained, nn.Module):
             ImageError: If the input is not a floating ``(B, 3, H, W)`` with at least one pixel.
             ConfigError: If routes or effort do not fit; see `moceir.models.routing.routing_requests`.
         """
-        batch = len(check_images(images))
+        batch, _, height, width = check_images(images).shape
         if noise is None and self.training:
             noise = torch.randn(self.config.routed_blocks, batch, self.config.experts, device=images.device)
         requests = routing_requests(self.config, batch, noise, routes, effort)
 
-        x = self.patch_embed(pad_to_multiple(images, self.config.size_multiple))
+        padded = pad_to_multiple(images, self.config.size_multiple)
+        x = self.patch_embed(padded)
         skips: list[Tensor] = []
         for stage in cast("list[EncoderStage]", self.encoder):
             skips.append(stage(x))
@@ -193,17 +194,9 @@ class MoCEIR(Pretrained, nn.Module):
                 x, decision = block(x, embedding, request)
                 decisions.append(decision)
         x = self.refinement(x)
-        return self.enlarge(x, images), decisions
+        height, width = self.config.output_size(height, width)
+        return self.enlarge(x, padded)[..., :height, :width], decisions
 
     def enlarge(self, features: Tensor, images: Tensor) -> Tensor:
-        """Turn the last features into what is added to the picture, enlarged bicubically where it is to be enlarged.
-
-        Args:
-            features: ``(B, C, H', W')``, those of the padded picture.
-            images: ``(B, 3, H, W)``.
-
-        Returns:
-            ``(B, 3, sH, sW)``.
-        """
-        height, width = self.config.output_size(*images.shape[-2:])
-        return self.output(features)[..., :height, :width] + bicubic(images, self.config.scale)
+        """Add what the last features ``(B, C, H, W)`` say to images ``(B, 3, H, W)``, enlarged: ``(B, 3, sH, sW)``."""
+        return self.output(features) + bicubic(images, self.config.scale)
