@@ -35,8 +35,9 @@ def to_onnx(
     """Write a network as an ONNX file that restores images of any size, from 1x1 pixel up.
 
     The file has one input ``image``, ``(N, 3, H, W)`` float32 RGB in [0, 1], and one output ``restored``, the same or
-    ``(N, 3, sH, sW)``, not clamped. Routing and padding happen inside. Before the file appears, onnxruntime runs it on small
-    pictures of odd and even sizes, with every expert in every block, and the results are compared with the network's.
+    ``(N, 3, sH, sW)``, not clamped. Routing and padding happen inside. Before the file appears, onnxruntime runs it on
+    small pictures of odd and even sizes, with every expert in every block, and the results are compared with the
+    network's.
 
     Args:
         network: The network; it does not change.

@@ -6,6 +6,7 @@ import math
 import time
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from moceir.config import ModelConfig
@@ -16,6 +17,7 @@ from moceir.machine.processes import check_fork
 from moceir.models.cost import network_cost
 from moceir.models.execution import for_inference
 from moceir.models.execution.compilation import CompiledInference
+from moceir.models.layers import bicubic
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, check_routes, join_decisions
 from moceir.restoration.memory import needed_bytes
@@ -77,10 +79,20 @@ class Engine:
         """Check the options that depend on the network and its device.
 
         Raises:
-            ConfigError: If the device lacks the precision, or the experts do not fit the network.
+            ConfigError: If the device lacks the precision, or the experts or the factor do not fit the network.
         """
         choose_precision(options.precision, self.device)
         fixed_route(self.model.config, options)
+        scale = self.model.config.scale
+        if self.upscale(options) > scale:
+            raise ConfigError(
+                f"upscale is {options.upscale}, but this network enlarges by {scale}; name another model, or load it "
+                f"anew by moceir.Restorer.from_pretrained(upscale={options.upscale})"
+            )
+
+    def upscale(self, options: RestoreOptions) -> int:
+        """Return the factor by which pictures grow."""
+        return self.model.config.scale if options.upscale is None else options.upscale
 
     def restore(self, images: Tensor, options: RestoreOptions) -> RestorationResult[Tensor]:
         """Restore a batch.
@@ -90,7 +102,7 @@ class Engine:
             options: What is asked.
 
         Returns:
-            The batch in the same shape, in [0, 1], without gradients, on the network's device.
+            The batch, enlarged by the factor asked for, in [0, 1], without gradients, on the network's device.
 
         Raises:
             ConfigError: If this process was forked and would hang.
@@ -99,13 +111,19 @@ class Engine:
         _check_fork(self.device)
         given = images.to(self.device)
         restored, decisions, tile_px, seconds = self._in_what_fits(given, options)
+        upscale = self.upscale(options)
+        height, width = images.shape[-2:]
+        if upscale < self.model.config.scale:
+            restored = _reduced(restored, height * upscale, width * upscale)
+        if options.keep_tones or options.strength < 1:
+            given = bicubic(given, upscale).clamp(0, 1)
         if options.keep_tones:
             restored = keep_tones(given, restored)
         if options.strength < 1:
             restored = given.lerp(restored, options.strength)
-        height, width = images.shape[-2:]
         routing = tuple(routing_reports(self.model.config, decisions, height, width))
-        return RestorationResult(restored, routing, width, height, seconds, seconds, tile_px)
+        width, height = width * upscale, height * upscale
+        return RestorationResult(restored, routing, width, height, seconds, seconds, tile_px, upscale=upscale)
 
     def _in_what_fits(
         self, images: Tensor, options: RestoreOptions
@@ -169,6 +187,11 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return None
+
+
+def _reduced(images: Tensor, height: int, width: int) -> Tensor:
+    """Reduce what was enlarged too much, with antialiasing."""
+    return F.interpolate(images, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def fixed_route(config: ModelConfig, options: RestoreOptions) -> Tensor | None:
