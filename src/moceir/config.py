@@ -47,6 +47,9 @@ class ModelConfig(StrictModel):
     """Factor that multiplies an expert's features: ``softmax`` is its share among all experts; ``straight_through`` is
     its share among the chosen ones (1 for a single expert) with the gradient of the softmax."""
 
+    scale: Literal[1, 2, 3, 4] = 1
+    """Factor by which the network enlarges both sides of the picture; 1 restores at the same size, as published."""
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.top_k > self.experts:
@@ -71,6 +74,10 @@ class ModelConfig(StrictModel):
         """Round a height and width in pixels up to the size that the network processes."""
         rows, columns = (-(-side // self.size_multiple) * self.size_multiple for side in (height, width))
         return rows, columns
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width in pixels of what becomes of a picture."""
+        return height * self.scale, width * self.scale
 
     def channels(self, level: int) -> int:
         """Return the number of channels at a level (0 is full resolution)."""

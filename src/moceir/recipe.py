@@ -20,7 +20,8 @@ class StageConfig(StrictModel):
     share: float = Field(gt=0, le=1)
     """Fraction of the whole training."""
     patch_px: int = Field(ge=8, le=1024, multiple_of=8)
-    """Side of the square training patches in pixels."""
+    """Side of the square patches that the network gets, in pixels; clean patches of a network that enlarges are larger
+    by its scale."""
     batch: int = Field(ge=1)
     """Patches per step."""
 
@@ -124,6 +125,11 @@ class Recipe(StrictModel):
 
     model: str | ModelConfig | None = None
     """Name of a preset, the full shape of the network, or None for the network of the starting weights."""
+    scale: Literal[1, 2, 3, 4] | None = None
+    """Factor by which the network enlarges; None for the one of ``model``."""
+    kernels: dict[str, float] = Field(default={"cubic": 1.0}, min_length=1)
+    """Kernels that reduce the clean patches for a network that enlarges, and their weights: ``cubic``, ``triangle``,
+    ``box`` or ``lanczos3``. Degradations come after the reduction, so ``clean`` is the plain task."""
     steps: int | None = Field(default=None, ge=1)
     """Total number of optimiser steps; give this or ``epochs``."""
     epochs: int | None = Field(default=None, ge=1)

@@ -67,6 +67,7 @@ def _row(job: Job, result: RestorationResult[None]) -> dict[str, Any]:
         "width": result.width,
         "height": result.height,
         "megapixels": result.width * result.height / 1e6,
+        "upscale": result.upscale,
         "bytes": job.target.stat().st_size,
         "seconds": round(result.seconds, 4),
         "network_seconds": round(result.network_seconds, 4),

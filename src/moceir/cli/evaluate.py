@@ -53,7 +53,8 @@ def evaluate_command(
     benchmark: Annotated[
         list[str] | None,
         typer.Option(
-            help="A benchmark such as rain100l, or a group: aio3, aio5, cdd11 or all. Repeatable; needs --data."
+            help="A benchmark such as rain100l or set5-x4, or a group: aio3, aio5, cdd11, sr2, sr3, sr4 or all (of "
+            "restoration). Repeatable; needs --data."
         ),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder that holds the test sets.")] = None,
@@ -98,6 +99,8 @@ def evaluate_command(
         moceir evaluate --benchmark cbsd68-s25 --data testsets/
 
         moceir evaluate --benchmark aio3 --data testsets/ --markdown table.md --sheet worst.png
+
+        moceir evaluate --model tiny-x4 --benchmark sr4 --data testsets/ --markdown table.md
 
         moceir evaluate --pairs hazy/ clear/ --model runs/tiny/best --json result.json
 

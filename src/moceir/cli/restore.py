@@ -93,6 +93,17 @@ def restore_command(
         ),
     ] = None,
     model: Model = "tiny",
+    upscale: Annotated[
+        int | None,
+        typer.Option(
+            "--upscale",
+            metavar="2|3|4",
+            min=1,
+            max=4,
+            help="Enlarge: both sides grow by this factor. The model is then tiny-x2 or tiny-x4, if none is given.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     strength: Annotated[
         float, typer.Option(metavar="0..1", help="How much of the restoration to take: 0 is none, 1 is all.")
@@ -175,7 +186,7 @@ def restore_command(
             metavar="NUMBER",
             min=1e-6,
             max=1e6,
-            help="Refuse larger pictures: small files can unpack to more than there is memory.",
+            help="Refuse larger pictures: small files can unpack to more than there is memory. Enlarged ones count.",
             show_default="what memory allows, at most 500",
             rich_help_panel=LIMITS,
         ),
@@ -204,7 +215,7 @@ def restore_command(
     compiled: Compiled = False,
     threads: Threads = None,
 ) -> None:
-    r"""Restore pictures: take out noise, rain, haze, blur, darkness and JPEG artefacts.
+    r"""Restore pictures: take out noise, rain, haze, blur, darkness and JPEG artefacts; or enlarge them.
 
     The network finds out by itself what is wrong with a picture. JPEG, PNG, WebP,
     TIFF and AVIF files are read, of any size, with 8 or 16 bits. Results have the
@@ -234,6 +245,9 @@ def restore_command(
             moceir restore 'raw/*.tif' -o web/ --format webp --quality 85 \
                 --strip-metadata
 
+        Four times as wide and high; sizes and resolutions in metadata follow:
+            moceir restore small.jpg -o large.png --upscale 4
+
         Quick, with cheap experts; in little memory:
             moceir restore scans/ -o fast/ --effort low --memory-limit 2GB
 
@@ -258,6 +272,7 @@ def restore_command(
     """
     asked = {
         "model": model,
+        "upscale": upscale,
         "device": device,
         "precision": precision,
         "compiled": compiled,

@@ -51,6 +51,7 @@ class DataSet:
         source: Where to get the set.
         rules: Rules that lead from the name of a degraded picture to its clean one, tried in order.
         degrade: Degradation text for test sets that have only clean pictures.
+        scale: Factor by which the degraded pictures are smaller; they are made from the clean ones.
     """
 
     name: str
@@ -61,6 +62,7 @@ class DataSet:
     source: str
     rules: tuple[Rule, ...] = ("same name",)
     degrade: str | None = None
+    scale: int = 1
 
     @property
     def paired(self) -> bool:
@@ -74,6 +76,17 @@ _RESIDE = "RESIDE, https://sites.google.com/view/reside-dehaze-datasets"
 _GOPRO = "Nah et al. 2017, https://seungjunnah.github.io/Datasets/gopro"
 _LOL = "LOL, https://daooshee.github.io/BMVC2018website/"
 _CDD11 = "CDD-11 of OneRestore, https://github.com/gy65896/OneRestore"
+_CBSD68 = "CBSD68, https://github.com/clausmichele/CBSD68-dataset"
+_CBSD68_PLACES = (Place(("cbsd68",)), Place(("denoising/cBSD68/original_png",)))
+_EDSR = "in the benchmark sets of EDSR, https://github.com/sanghyun-son/EDSR-PyTorch"
+_SUPER_RESOLUTION: dict[str, tuple[str, int, str]] = {
+    "set5": ("Set5", 5, f"Bevilacqua et al. 2012, {_EDSR}"),
+    "set14": ("Set14", 14, f"Zeyde et al. 2010, {_EDSR}"),
+    "b100": ("B100", 100, f"the 100 test pictures of BSDS300 (Martin et al. 2001), {_EDSR}"),
+    "urban100": ("Urban100", 100, f"Huang et al. 2015, {_EDSR}"),
+    "manga109": ("Manga109", 109, "Matsui et al. 2017, http://www.manga109.org"),
+}
+"""Folder, number of pictures and source of each set for super-resolution."""
 _CDD11_COUNTS: dict[Part, int] = {"train": 1183, "test": 200}
 
 _TABLE = (
@@ -124,9 +137,9 @@ _TABLE = (
             f"cbsd68-s{sigma}",
             "test",
             "noise",
-            (Place(("cbsd68",)), Place(("denoising/cBSD68/original_png",))),
+            _CBSD68_PLACES,
             68,
-            "CBSD68, https://github.com/clausmichele/CBSD68-dataset",
+            _CBSD68,
             degrade=f"noise:sigma={sigma}",
         )
         for sigma in (15, 25, 50)
@@ -167,6 +180,26 @@ _TABLE = (
         (Place(("llie/LOLv1/Test/target",), ("llie/LOLv1/Test/input",)),),
         15,
         _LOL,
+    ),
+    *(
+        DataSet(
+            f"{name}-x{scale}",
+            "test",
+            "super-resolution",
+            tuple(Place((place,)) for place in (f"benchmark/{folder}/HR", f"{folder}/HR", f"{folder}/GTmod12", folder)),
+            count,
+            source,
+            degrade="clean",
+            scale=scale,
+        )
+        for name, (folder, count, source) in _SUPER_RESOLUTION.items()
+        for scale in (2, 3, 4)
+    ),
+    *(
+        DataSet(
+            f"cbsd68-x{scale}", "test", "super-resolution", _CBSD68_PLACES, 68, _CBSD68, degrade="clean", scale=scale
+        )
+        for scale in (2, 3, 4)
     ),
     *(
         DataSet(

@@ -30,13 +30,17 @@ from moceir.data.synthesis import (
     centre_crop,
     cut,
     dimmed,
+    enlarged,
     random_crop,
     random_light,
     sample_generator,
     to_8_bit,
 )
 from moceir.degradations import Degradation, Spec, degrade, parse
+from moceir.degradations.reduction import Reduction, reduced
 from moceir.errors import ConfigError, DataError
+
+NO_REDUCTION = Reduction()
 
 FilePair = tuple[Path | None, Path]
 """Degraded and clean file; the first is None if the degraded picture is made from the clean one."""
@@ -160,9 +164,10 @@ class Plan(NamedTuple):
     Attributes:
         task: Index of the source.
         files: Degraded and clean file.
-        crop: Square to cut out of both.
+        crop: Square to cut out of the degraded picture, in its pixels.
         light: How to dim the clean patch.
         record: Degradation to apply; None for a real pair.
+        kernel: Kernel that reduces the clean patch first, for a network that enlarges.
     """
 
     task: int
@@ -170,6 +175,7 @@ class Plan(NamedTuple):
     crop: Crop
     light: Light
     record: Degradation | None
+    kernel: str
 
 
 class MixedPairs(Dataset[Sample]):
@@ -184,10 +190,11 @@ class MixedPairs(Dataset[Sample]):
         augment: How patches of photographs may be downscaled and dimmed before they are degraded.
         by: ``weight`` draws a source and one of its files for each sample; ``repeat`` goes through all files, each
             repeated according to the share of its source, in a new order in each epoch.
-        patch_px: Side of the patches in pixels.
+        patch_px: Side of the degraded patches in pixels; clean ones are larger by the scale of the reduction.
         first: Number of the first sample.
         count: Number of samples.
         seed: Seed of the training run.
+        reduction: How clean patches are reduced before they are degraded.
 
     Raises:
         ConfigError: If the shares are invalid for ``by``, or two sources have the same label.
@@ -204,6 +211,7 @@ class MixedPairs(Dataset[Sample]):
         first: int,
         count: int,
         seed: int,
+        reduction: Reduction = NO_REDUCTION,
     ) -> None:
         labels = [source.label for source in sources]
         shares = [source.share for source in sources]
@@ -218,6 +226,7 @@ class MixedPairs(Dataset[Sample]):
         self.first = first
         self.count = count
         self.seed = seed
+        self.reduction = reduction
         self._weights = torch.tensor(shares, dtype=torch.float64)
         self._epoch_length = epoch_length(sources) if by == "repeat" else None
         self._order: tuple[int, Tensor] | None = None
@@ -235,12 +244,14 @@ class MixedPairs(Dataset[Sample]):
             IndexError: If the index is out of range, so that a loop over the samples ends.
         """
         plan, generator = self._plan(index)
-        degraded, clean = read_pair(self.photographs, plan.files)
-        clean = to_8_bit(dimmed(cut(clean, plan.crop, self.patch_px), plan.light))
-        if plan.record is None:
-            patch = cut(degraded, plan.crop, self.patch_px) if degraded is not None else clean
+        scale = self.reduction.scale
+        degraded, clean = read_pair(self.photographs, plan.files, scale)
+        clean = to_8_bit(dimmed(cut(clean, enlarged(plan.crop, scale), scale * self.patch_px), plan.light))
+        if degraded is not None:
+            patch = cut(degraded, plan.crop, self.patch_px)
         else:
-            patch = degrade(clean[None], plan.record, generator)[0]
+            small = to_8_bit(reduced(clean, scale, plan.kernel))
+            patch = degrade(small[None], plan.record or "clean", generator)[0]
         return Sample(to_8_bit(patch), clean, torch.tensor(plan.task))
 
     def plan(self, index: int) -> Plan:
@@ -260,13 +271,13 @@ class MixedPairs(Dataset[Sample]):
             task, file = self.source_at(*divmod(number, self._epoch_length))
         source = self.sources[task]
         files = source.files[file]
-        height, width = self.photographs[files[1]].shape[-2:]
+        height, width = (side // self.reduction.scale for side in self.photographs[files[1]].shape[-2:])
         augment = None if source.degrade is None else self.augment
         crop = random_crop(height, width, self.patch_px, augment, generator)
         lit = source.degrade is None or "low_light" in source.degrade.names  # restored to full light
         light = FULL_LIGHT if lit else random_light(self.augment, generator)
         record = None if source.degrade is None else source.degrade.draw(generator)
-        return Plan(task, files, crop, light, record), generator
+        return Plan(task, files, crop, light, record, self.reduction.draw(generator)), generator
 
     def source_at(self, epoch: int, place: int) -> tuple[int, int]:
         """Return the source and file at a position in an epoch's order."""
@@ -280,23 +291,32 @@ class MixedPairs(Dataset[Sample]):
 
 
 class ValidationPairs(Dataset[Sample]):
-    """Centre crops of some pictures of each source, degraded the same way every time.
+    """Centre crops of some pictures of each source, reduced and degraded the same way every time.
 
     Args:
         sources: Sources of the pictures.
         photographs: Reads and caches the pictures.
-        patch_px: Side of the centre crops in pixels.
+        patch_px: Side of the degraded crops in pixels.
         most: Largest number of pictures per source, spread evenly over its files.
         seed: Seed of the degradations.
+        scale: Factor by which the clean crops are larger; the reduction is bicubic.
     """
 
     def __init__(
-        self, sources: Sequence[Source], photographs: Photographs, *, patch_px: int, most: int, seed: int
+        self,
+        sources: Sequence[Source],
+        photographs: Photographs,
+        *,
+        patch_px: int,
+        most: int,
+        seed: int,
+        scale: int = 1,
     ) -> None:
         self.sources = list(sources)
         self.photographs = photographs
         self.patch_px = patch_px
         self.seed = seed
+        self.scale = scale
         self._items: list[tuple[int, int]] = []
         for task, source in enumerate(self.sources):
             taken = min(most, len(source.files))
@@ -315,26 +335,33 @@ class ValidationPairs(Dataset[Sample]):
         """
         task, file = self._items[index]
         source = self.sources[task]
-        degraded, clean = read_pair(self.photographs, source.files[file])
-        crop = centre_crop(clean.shape[-2], clean.shape[-1], self.patch_px)
+        degraded, clean = read_pair(self.photographs, source.files[file], self.scale)
+        crop = centre_crop(clean.shape[-2] // self.scale, clean.shape[-1] // self.scale, self.patch_px)
         generator = sample_generator(self.seed, "validation", source.label, source.files[file][1].name)
-        clean = to_8_bit(cut(clean, crop, self.patch_px))
+        clean = to_8_bit(cut(clean, enlarged(crop, self.scale), self.scale * self.patch_px))
         if degraded is not None:
             patch = cut(degraded, crop, self.patch_px)
         else:
-            patch = degrade(clean[None], source.degrade or "clean", generator)[0]
+            small = to_8_bit(reduced(clean, self.scale))
+            patch = degrade(small[None], source.degrade or "clean", generator)[0]
         return Sample(to_8_bit(patch), clean, torch.tensor(task))
 
 
-def read_pair(photographs: Photographs, files: FilePair) -> tuple[Tensor | None, Tensor]:
+def read_pair(photographs: Photographs, files: FilePair, scale: int = 1) -> tuple[Tensor | None, Tensor]:
     """Read the degraded picture, if there is one, and the clean one, both ``(3, H, W)`` uint8.
 
+    Args:
+        photographs: Reads the pictures.
+        files: Degraded and clean file.
+        scale: Factor by which the clean picture is larger; a remainder of it is not used.
+
     Raises:
-        DataError: If they differ in size; the message names both.
+        DataError: If their sizes do not fit together; the message names both.
     """
     clean = photographs[files[1]]
     degraded = None if files[0] is None else photographs[files[0]]
-    if degraded is not None and degraded.shape != clean.shape:
+    if degraded is not None and [side // scale for side in clean.shape[1:]] != list(degraded.shape[1:]):
         sizes = " and ".join(f"{p.shape[-1]}x{p.shape[-2]}" for p in (degraded, clean))
-        raise DataError(f"{files[0]} and {files[1]} differ in size ({sizes}); mend the pair")
+        wrong = "differ in size" if scale == 1 else f"are not in proportion 1 to {scale}"
+        raise DataError(f"{files[0]} and {files[1]} {wrong} ({sizes}); mend the pair")
     return degraded, clean

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from moceir.data.mixtures import Plan
 from moceir.data.photographs import Photographs
-from moceir.data.synthesis import FULL_LIGHT, Crop, Sample, dimmed_each, to_8_bit, turned
+from moceir.data.synthesis import FULL_LIGHT, Crop, Sample, dimmed_each, enlarged, to_8_bit, turned
 from moceir.degradations.composite import apply_each
+from moceir.degradations.reduction import reduced
 
 CUT_AT_ONCE = 32
 """Patches cut at once; bounds the memory of their indices."""
@@ -95,27 +96,34 @@ def resize_matrices(sides: Tensor, longest: int, patch_px: int) -> Tensor:
 
 
 def make_pairs(
-    plans: Sequence[Plan], photographs: ResidentPhotographs, patch_px: int, generator: torch.Generator
+    plans: Sequence[Plan],
+    photographs: ResidentPhotographs,
+    patch_px: int,
+    generator: torch.Generator,
+    scale: int = 1,
 ) -> Sample:
     """Make a batch of pairs on the device.
 
     Args:
         plans: Plans of the pairs.
         photographs: Photographs to cut the patches from.
-        patch_px: Side of the patches in pixels.
+        patch_px: Side of the degraded patches in pixels.
         generator: Source of the random fields, on the device.
+        scale: Factor by which the clean patches are larger.
     """
     crops = [plan.crop for plan in plans]
-    clean = photographs.cut([plan.files[1] for plan in plans], crops, patch_px)
+    larger = [enlarged(crop, scale) for crop in crops]
+    clean = photographs.cut([plan.files[1] for plan in plans], larger, scale * patch_px)
     dark = [i for i, plan in enumerate(plans) if plan.light != FULL_LIGHT]
     if dark:
         clean[dark] = dimmed_each(clean[dark], [plans[i].light for i in dark])
     clean = to_8_bit(clean)
-    degraded = torch.empty_like(clean)
+    degraded = clean.new_empty(len(plans), 3, patch_px, patch_px)
     made = [(i, plan.record) for i, plan in enumerate(plans) if plan.record is not None]
     if made:
         chosen = [i for i, _ in made]
-        degraded[chosen] = apply_each(clean[chosen], [record for _, record in made], generator)
+        small = torch.stack([to_8_bit(reduced(clean[i], scale, plans[i].kernel)) for i in chosen])
+        degraded[chosen] = apply_each(small, [record for _, record in made], generator)
     real = [(i, path) for i, plan in enumerate(plans) if (path := plan.files[0]) is not None]
     if real:
         chosen = [i for i, _ in real]

@@ -24,7 +24,7 @@ class Sample(NamedTuple):
 
     Attributes:
         degraded: ``(3, H, W)`` float32 in [0, 1], rounded to 8-bit levels.
-        clean: Same shape and levels.
+        clean: Same levels; same shape, or ``scale`` times as high and wide.
         task: Index of the source in the mixture.
     """
 
@@ -103,6 +103,12 @@ def random_crop(height: int, width: int, patch_px: int, augment: Augment | None,
     top = int(torch.randint(height - side + 1, (), generator=generator))
     left = int(torch.randint(width - side + 1, (), generator=generator))
     return Crop(top, left, side, int(draws[2] * 8))
+
+
+def enlarged(crop: Crop, scale: int) -> Crop:
+    """Return the same square of a picture that is ``scale`` times as large."""
+    top, left, side, turn = crop
+    return Crop(top * scale, left * scale, side * scale, turn)
 
 
 class Light(NamedTuple):

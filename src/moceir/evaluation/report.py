@@ -8,15 +8,19 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from moceir.evaluation.published import REFERENCE, PublishedTable, Score, tables_for
+from moceir.evaluation.published import PublishedTable, Score, tables_for
 from moceir.evaluation.scoring import Evaluation
 
-_DIGITS = {"input_ssim": 4, "ssim": 4, "lpips": 4}
+_DIGITS = {"input_ssim": 4, "ssim": 4, "input_y_ssim": 4, "y_ssim": 4, "lpips": 4}
 _TITLES = {
     "input_psnr_db": "input PSNR",
     "psnr_db": "PSNR, dB",
     "input_ssim": "input SSIM",
     "ssim": "SSIM",
+    "input_y_psnr_db": "bicubic PSNR on Y",
+    "y_psnr_db": "PSNR on Y, dB",
+    "input_y_ssim": "bicubic SSIM on Y",
+    "y_ssim": "SSIM on Y",
     "lpips": "LPIPS",
     "seconds": "s per picture",
     "gmacs": "GMACs per picture",
@@ -34,17 +38,18 @@ def to_csv(results: Iterable[Evaluation]) -> str:
 
     Routes are written as ``3|0|2``: one expert per decoder block, or several as in ``3+2|0+1``.
     """
-    text = io.StringIO()
-    writer: csv.DictWriter[str] | None = None
+    rows: list[dict[str, Any]] = []
     for result in results:
         named = {"benchmark": result.benchmark, "model": result.model, "protocol": result.protocol, "seed": result.seed}
         for score in result.scores:
             route = "|".join("+".join(map(str, taken)) for taken in score.experts)
-            row = named | score.to_row() | {"experts": route}
-            if writer is None:
-                writer = csv.DictWriter(text, list(row), lineterminator="\n")
-                writer.writeheader()
-            writer.writerow(row)
+            rows.append(named | score.to_row() | {"experts": route})
+    text = io.StringIO()
+    if rows:
+        columns = dict.fromkeys(name for row in rows for name in row)
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
     return text.getvalue()
 
 
@@ -93,30 +98,33 @@ def beside_published(table: PublishedTable, results: Sequence[Evaluation]) -> li
     """Format the measured columns of a published table as lines of Markdown, with the mean if all were measured.
 
     Args:
-        table: Published table. ``REFERENCE`` must be among its rows.
+        table: Published table. Its reference must be among its rows.
         results: Evaluations of one model by one protocol. Benchmarks that are not in the table are left out.
     """
     measured = {result.benchmark: result for result in results}
     columns = [name for name in table.benchmarks if name in measured]
-    ours = [Score(measured[name].mean("psnr_db"), measured[name].mean("ssim")) for name in columns]
+    psnr, ssim = ("y_psnr_db", "y_ssim") if table.on_y else ("psnr_db", "ssim")
+    ours = [Score(measured[name].mean(psnr), measured[name].mean(ssim)) for name in columns]
     published = {
         method: [score for name, score in zip(table.benchmarks, row, strict=True) if name in measured]
         for method, row in table.rows.items()
     }
     header = ["", *columns]
-    if len(columns) == len(table.benchmarks):
+    if table.means and len(columns) == len(table.benchmarks):
         header.append("mean")
         published = {method: [*row, table.means[method]] for method, row in published.items()}
         ours.append(Score(*(sum(values) / len(values) for values in ([s.psnr_db for s in ours], _ssims(ours)))))
-    difference = [_difference(score, other) for score, other in zip(ours, published[REFERENCE], strict=True)]
-    protocol = results[0].protocol
-    note = f"{table.title}. PSNR in dB / SSIM, as published and ours ({protocol} protocol)."
-    if protocol != "published":
+    difference = [_difference(score, other) for score, other in zip(ours, published[table.reference], strict=True)]
+    protocol = "that of super-resolution" if table.on_y else f"{results[0].protocol} protocol"
+    note = f"{table.title}. PSNR in dB / SSIM{' on Y' if table.on_y else ''}, as published and ours ({protocol})."
+    if results[0].protocol != "published" and not table.on_y:
         note += " The published rows use cropped pictures, so the difference is only approximate."
     if any(len(measured[name].scores) < measured[name].available for name in columns):
         note += " Ours cover only a part of the pictures."
+    if table.note:
+        note += f" {table.note}"
     rows = [[method, *map(_score, row)] for method, row in published.items()]
-    rows += [[results[0].model, *map(_score, ours)], [f"difference to {REFERENCE}", *difference]]
+    rows += [[results[0].model, *map(_score, ours)], [f"difference to {table.reference}", *difference]]
     return [note, "", *markdown_table(header, rows)]
 
 

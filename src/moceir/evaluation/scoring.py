@@ -2,6 +2,10 @@
 
 The published protocol crops the centre of each picture to multiples of 16 and degrades 8-bit values. It compares the
 clipped result, not rounded to 8 bits, with the clean picture in full RGB. Scores are averaged over the pictures.
+
+Sets for super-resolution follow the protocol of that field instead: pictures are cropped to multiples of the scale
+from the top left and reduced as by MATLAB's imresize; PSNR and SSIM on Y leave out a border as wide as the scale. What
+counts as the input there is the bicubic enlargement, which is also what networks that do not enlarge are given.
 """
 
 from __future__ import annotations
@@ -19,10 +23,11 @@ from numpy.typing import NDArray
 
 from moceir import image_io
 from moceir.data.layouts import find_benchmark, find_pairs
-from moceir.data.metrics import psnr_db, ssim
+from moceir.data.metrics import luma_scores, psnr_db, ssim
 from moceir.data.pairs import pair_folders
 from moceir.data.synthesis import sample_generator, to_8_bit
 from moceir.degradations import degrade, parse
+from moceir.degradations.reduction import reduced, resample
 from moceir.errors import ConfigError, DataError
 from moceir.models.cost import Route
 from moceir.restoration import Restorer
@@ -35,11 +40,19 @@ CROP_MULTIPLE = 16
 
 
 class Pair(NamedTuple):
-    """A degraded picture and its clean version, both ``(H, W, 3)`` float32 in [0, 1], with the name of the file."""
+    """A degraded picture and its clean version, both ``(H, W, 3)`` float32 in [0, 1], with the name of the file.
+
+    If the degraded picture was enlarged bicubically, ``small`` is what it was before.
+    """
 
     name: str
     degraded: FloatPixels
     clean: FloatPixels
+    small: FloatPixels | None = None
+
+    def given(self, upscale: int) -> FloatPixels:
+        """Return what a restorer is given: the small picture, if it enlarges."""
+        return self.degraded if self.small is None or upscale == 1 else self.small
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,7 @@ class TestSet:
         name: Name of the test set in the results.
         files: Degraded and clean files. The degraded file is None if ``degrade`` makes it.
         degrade: Degradation as text, if the set has only clean pictures.
+        scale: Factor by which pictures are reduced before they are degraded.
     """
 
     __test__ = False  # its name looks like that of a pytest class
@@ -57,6 +71,7 @@ class TestSet:
     name: str
     files: list[tuple[Path | None, Path]]
     degrade: str | None = None
+    scale: int = 1
 
     def pairs(self, protocol: Protocol, seed: int, limit: int | None) -> Iterator[Pair]:
         """Read, crop and degrade one pair after the other.
@@ -74,18 +89,23 @@ class TestSet:
             ImageError: If a picture cannot be read.
         """
         for degraded_file, clean_file in self.files[:limit]:
-            clean = _read(clean_file, protocol)
+            clean = _read(clean_file, protocol, self.scale)
+            small = None
             if degraded_file is not None:
-                degraded = _read(degraded_file, protocol)
+                degraded = _read(degraded_file, protocol, self.scale)
                 if degraded.shape != clean.shape:
                     sizes = " and ".join(f"{a.shape[1]}x{a.shape[0]}" for a in (degraded, clean))
                     raise DataError(f"{degraded_file} and {clean_file} differ in size ({sizes}); fix the pair")
             else:
                 generator = sample_generator(seed, "evaluate", self.degrade or "", clean_file.stem)
                 batch = torch.from_numpy(clean).permute(2, 0, 1)[None]
-                made = to_8_bit(degrade(batch, parse(self.degrade or "clean"), generator))
+                reduced_batch = to_8_bit(reduced(batch, self.scale))
+                made = to_8_bit(degrade(reduced_batch, parse(self.degrade or "clean"), generator))
+                if self.scale > 1:
+                    small = made[0].permute(1, 2, 0).numpy()
+                    made = to_8_bit(resample(made, self.scale).clamp(0, 1))
                 degraded = made[0].permute(1, 2, 0).numpy()
-            yield Pair((degraded_file or clean_file).name, degraded, clean)
+            yield Pair((degraded_file or clean_file).name, degraded, clean, small)
 
 
 @dataclass(frozen=True)
@@ -102,6 +122,10 @@ class ImageScore:
         gmacs: Cost on the route taken, in 10^9 multiply-accumulates.
         experts: Experts taken in each decoder block, deep first.
         lpips: LPIPS of the restored picture; None if not measured.
+        input_y_psnr_db: PSNR of the enlarged input on Y, without a border; None outside of super-resolution.
+        y_psnr_db: That of the restored picture.
+        input_y_ssim: SSIM of the enlarged input on Y likewise.
+        y_ssim: That of the restored picture.
     """
 
     image: str
@@ -113,6 +137,10 @@ class ImageScore:
     gmacs: float
     experts: Route
     lpips: float | None = None
+    input_y_psnr_db: float | None = None
+    y_psnr_db: float | None = None
+    input_y_ssim: float | None = None
+    y_ssim: float | None = None
 
     @property
     def gain_db(self) -> float:
@@ -120,14 +148,12 @@ class ImageScore:
         return self.psnr_db - self.input_psnr_db if math.isfinite(self.input_psnr_db) else -math.inf
 
     def to_row(self) -> dict[str, Any]:
-        """Return the fields for JSON and CSV. Infinite and NaN numbers become None; LPIPS is left out if it is None."""
-        fields = {name: _finite(value) for name, value in asdict(self).items()}
-        if self.lpips is None:
-            del fields["lpips"]
-        return fields
+        """Return the fields for JSON and CSV. Infinite and NaN become None; what was not measured is left out."""
+        return {name: _finite(value) for name, value in asdict(self).items() if value is not None}
 
 
-MEASURES = ("input_psnr_db", "psnr_db", "input_ssim", "ssim", "lpips", "seconds", "gmacs")
+ON_Y = ("input_y_psnr_db", "y_psnr_db", "input_y_ssim", "y_ssim")
+MEASURES = ("input_psnr_db", "psnr_db", "input_ssim", "ssim", *ON_Y, "lpips", "seconds", "gmacs")
 """Attributes of ``ImageScore`` that are averaged."""
 
 
@@ -206,7 +232,7 @@ def benchmark_set(name: str, root: Path) -> TestSet:
         DataError: If its folders are not in ``root`` or its pairs are incomplete.
     """
     benchmark = find_benchmark(name)
-    return TestSet(name, find_pairs(benchmark, root), benchmark.degrade)
+    return TestSet(name, find_pairs(benchmark, root), benchmark.degrade, benchmark.scale)
 
 
 def paired_set(degraded: Path, clean: Path) -> TestSet:
@@ -262,17 +288,21 @@ def evaluate(
         on_score: Called after each picture, for progress.
 
     Raises:
-        ConfigError: If the limit is not positive.
+        ConfigError: If the limit is not positive, or the network does not enlarge as much as the set asks.
         DataError: If a pair differs in size, or a picture is too small to crop.
         ImageError: If a picture cannot be read.
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit is {limit}; give a number of pictures from 1")
+    restorer = fitted(restorer, test_set.scale)
     scores: list[ImageScore] = []
-    for name, degraded, clean in test_set.pairs(protocol, seed, limit):
+    for pair in test_set.pairs(protocol, seed, limit):
+        name, degraded, clean, small = pair
+        given = pair.given(restorer.upscale)
         began = time.perf_counter()
-        restored, routing = restorer.restore(degraded, return_routing=True)
+        restored, routing = restorer.restore(given, return_routing=True)
         seconds = time.perf_counter() - began
+        on_y = {} if small is None else _scores_on_y(degraded, restored, clean, test_set.scale)
         score = ImageScore(
             image=name,
             input_psnr_db=_psnr(degraded, clean),
@@ -283,6 +313,7 @@ def evaluate(
             gmacs=routing.gmacs,
             experts=routing.experts,
             lpips=lpips(restored, clean) if lpips else None,
+            **on_y,
         )
         scores.append(score)
         if on_score:
@@ -299,9 +330,28 @@ def evaluate(
     )
 
 
-def _read(path: Path, protocol: Protocol) -> FloatPixels:
+def fitted(restorer: Restorer, scale: int) -> Restorer:
+    """Return the restorer for a test set: as it is if it does not enlarge, else enlarging by the scale of the set.
+
+    Raises:
+        ConfigError: If its network enlarges less than that.
+    """
+    return restorer if restorer.upscale in (1, scale) else restorer.with_options(upscale=scale)
+
+
+def _scores_on_y(degraded: FloatPixels, restored: FloatPixels, clean: FloatPixels, border_px: int) -> dict[str, float]:
+    before, after = (luma_scores(pixels, clean, border_px) for pixels in (degraded, restored))
+    return dict(zip(ON_Y, (before[0], after[0], before[1], after[1]), strict=True))
+
+
+def _read(path: Path, protocol: Protocol, scale: int) -> FloatPixels:
     rgb = image_io.read(path).rgb
     pixels = rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
+    if scale > 1:
+        height, width = (size - size % scale for size in pixels.shape[:2])
+        if not height or not width:
+            raise DataError(f"{path} is smaller than {scale} pixels, so nothing of it can be reduced; leave it out")
+        return pixels[:height, :width]
     if protocol == "uncropped":
         return pixels
     height, width = (size - size % CROP_MULTIPLE for size in pixels.shape[:2])

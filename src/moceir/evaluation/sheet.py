@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moceir.evaluation.scoring import Evaluation, FloatPixels, ImageScore, TestSet
+from moceir.evaluation.scoring import Evaluation, FloatPixels, ImageScore, TestSet, fitted
 from moceir.restoration import Restorer
 
 if TYPE_CHECKING:
@@ -62,12 +62,13 @@ def picture_sheet(
     rows: list[Image.Image] = []
     for test_set, result in evaluated:
         places = choose(result.scores)
+        restorer = fitted(restorer, test_set.scale)
         chosen = replace(test_set, files=[test_set.files[i] for i in places])
         pairs = chosen.pairs(result.protocol, result.seed, None)
         for index, pair in zip(places, pairs, strict=True):
             score = result.scores[index]
             gain = f", {score.gain_db:+.2f} dB" if math.isfinite(score.gain_db) else ""
-            cells = [pair.degraded, restorer.restore(pair.degraded), pair.clean]
+            cells = [pair.degraded, restorer.restore(pair.given(restorer.upscale)), pair.clean]
             if window:
                 cells = [_middle(pixels, *window) for pixels in cells]
             rows.append(_row(f"{result.benchmark}: {pair.name}{gain}", cells, score))

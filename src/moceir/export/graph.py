@@ -30,14 +30,16 @@ def network_graph(network: MoCEIR, *, batch: bool, half: bool) -> ir.Model:
     view = for_export(network, batch=batch)
     recorder = Recorder(OPERATORS, dict(network.state_dict(keep_vars=True)), half=half, batch=batch)
     number = "images" if batch else 1
+    sides = ["height", "width"]
+    enlarged = sides if network.config.scale == 1 else [f"{network.config.scale}*{side}" for side in sides]
     source, target = (
-        ir.Value(name=name, shape=ir.Shape([number, 3, "height", "width"]), type=ir.TensorType(ir.DataType.FLOAT))
-        for name in (INPUT, OUTPUT)
+        ir.Value(name=name, shape=ir.Shape([number, 3, *shape]), type=ir.TensorType(ir.DataType.FLOAT))
+        for name, shape in ((INPUT, sides), (OUTPUT, enlarged))
     )
     with torch.no_grad():
         example = torch.rand(EXAMPLE, generator=torch.Generator().manual_seed(0))
         image = recorder.wrap(example, source)
-        *_, height, width = image.shape
+        height, width = network.config.output_size(*image.shape[-2:])
         restored = view(_padded(recorder, image, network.config))[..., :height, :width]
     nodes = [*recorder.nodes, ir.node("Identity", [recorder.value(restored)], outputs=[target])]
     graph = ir.Graph(

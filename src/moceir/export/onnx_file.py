@@ -34,9 +34,10 @@ def to_onnx(
 ) -> Exported:
     """Write a network as an ONNX file that restores images of any size, from 1x1 pixel up.
 
-    The file has one input ``image`` and one output ``restored``, both ``(N, 3, H, W)`` float32 RGB in [0, 1]; the
-    output is not clamped. Routing and padding happen inside. Before the file appears, onnxruntime runs it on small
-    pictures of odd and even sizes, with every expert in every block, and the results are compared with the network's.
+    The file has one input ``image``, ``(N, 3, H, W)`` float32 RGB in [0, 1], and one output ``restored``, the same or
+    ``(N, 3, sH, sW)``, not clamped. Routing and padding happen inside. Before the file appears, onnxruntime runs it on
+    small pictures of odd and even sizes, with every expert in every block, and the results are compared with the
+    network's.
 
     Args:
         network: The network; it does not change.
@@ -62,6 +63,8 @@ def to_onnx(
     from moceir.export.verification import on_cpu, verify  # noqa: PLC0415
 
     path = Path(path)
+    scale = network.config.scale
+    enlarged = "" if scale == 1 else f" (H and W times {scale})"
     plain = on_cpu(network, half=half)
     model = network_graph(plain, batch=batch, half=half)
     model.producer_version = version("moceir")
@@ -70,7 +73,7 @@ def to_onnx(
         moceir_version=version("moceir"),
         license=license,
         input=f"{INPUT}: (N, 3, H, W) float32 RGB in [0, 1], any H and W from 1, N {'from 1' if batch else '= 1'}",
-        output=f"{OUTPUT}: the same shape and range, not clamped",
+        output=f"{OUTPUT}: the same shape{enlarged} and range, not clamped",
         config=network.config.model_dump_json(),
     )
     with whole_file(path) as part:

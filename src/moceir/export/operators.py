@@ -114,8 +114,19 @@ def _reshape(record: Recorder, x: Tensor, *shape: Any) -> ir.Value:
     return record.op("Reshape", x, list(sides))
 
 
-def _flatten(record: Recorder, x: Tensor, start_dim: int) -> ir.Value:
-    return record.op("Reshape", x, [0] * start_dim + [-1])  # 0 keeps a side
+def _flatten(record: Recorder, x: Tensor, start_dim: int, end_dim: int = -1) -> ir.Value:
+    if end_dim == -1:
+        return record.op("Reshape", x, [0] * start_dim + [-1])  # 0 keeps a side
+    before, after = record.op("Shape", x, end=start_dim), record.op("Shape", x, start=end_dim + 1)
+    return record.op("Reshape", x, record.op("Concat", before, [-1], after, axis=0))
+
+
+def _stack(record: Recorder, tensors: Sequence[Tensor], dim: int) -> ir.Value:
+    return record.op("Concat", *(record.op("Unsqueeze", x, [dim]) for x in tensors), axis=dim)
+
+
+def _narrow(record: Recorder, x: Tensor, dim: int, start: int, length: Any) -> ir.Value:
+    return record.op("Slice", x, [start], [length + start], [dim])
 
 
 def _unflatten(record: Recorder, x: Tensor, dim: int, sides: Sequence[int]) -> ir.Value:
@@ -123,10 +134,13 @@ def _unflatten(record: Recorder, x: Tensor, dim: int, sides: Sequence[int]) -> i
     return record.op("Reshape", x, record.op("Concat", before, list(sides), after, axis=0))
 
 
+_PADDINGS = {"constant": "constant", "replicate": "edge"}
+
+
 def _pad(record: Recorder, x: Tensor, pad: Sequence[int], mode: str, value: None) -> ir.Value:
-    """Add zeros; torch begins with the last axis, and each axis has what comes before and after it."""
+    """Add zeros or pixels of the border; torch begins with the last axis, with what comes before and after it."""
     missing = [0] * (x.ndim - len(pad) // 2)
-    return record.op("Pad", x, [*missing, *pad[-2::-2], *missing, *pad[-1::-2]], mode=mode)
+    return record.op("Pad", x, [*missing, *pad[-2::-2], *missing, *pad[-1::-2]], mode=_PADDINGS[mode])
 
 
 def _crop(record: Recorder, x: Tensor, index: Sequence[Any]) -> ir.Value:
@@ -176,6 +190,8 @@ OPERATORS: dict[str, Emit] = {
     "gather": _gather,
     "chunk": _chunk,
     "cat": _cat,
+    "stack": _stack,
+    "narrow": _narrow,
     "permute": _permute,
     "mT": _transpose_matrices,
     "reshape": _reshape,

@@ -47,11 +47,11 @@ class MoCEIRArchitecture(Architecture[MoCEIR]):
             for_inference(network),  # less memory, and sums that float16 does not overflow
             dict(network.state_dict()),
             architecture=self,
-            purpose="Restoration",
+            purpose="Restoration" if config.scale == 1 else "SR",
             tags=[f"{config.dim}dim", f"{config.experts}experts"],
             supports_half=True,
             supports_bfloat16=True,
-            scale=1,
+            scale=config.scale,
             input_channels=3,
             output_channels=3,
             tiling=ModelTiling.INTERNAL,  # tiles of one picture would be routed each on its own

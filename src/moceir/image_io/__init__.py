@@ -7,6 +7,7 @@ its goal and renamed, so that a goal is either old or whole.
 """
 
 from moceir.image_io.colour import SRGB_PROFILE
+from moceir.image_io.enlarging import enlarged
 from moceir.image_io.formats import READABLE_SUFFIXES, SUFFIXES, WRITABLE_SUFFIXES, Limits
 from moceir.image_io.picture import Picture, Pixels
 from moceir.image_io.reading import decode, read, read_bytes
@@ -24,6 +25,7 @@ __all__ = [
     "Pixels",
     "decode",
     "encode",
+    "enlarged",
     "find",
     "from_network",
     "losses",

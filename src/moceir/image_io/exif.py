@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from fractions import Fraction
 
-from moceir.image_io.containers.directories import Entry, header, joined, next_start, places, read
+from moceir.image_io.containers.directories import Entry, Layout, header, joined, next_start, places, read
 from moceir.image_io.containers.jpeg import EXIF_PREFIX, LARGEST
 
 PREFIX = EXIF_PREFIX
@@ -19,6 +19,12 @@ LARGEST_IN_JPEG = LARGEST - len(PREFIX)
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 274, 282, 283, 296
 _EXIF, _INTEROPERABILITY, _COLOUR_SPACE, _INDEX = 34665, 40965, 40961, 1
 _UNCALIBRATED, _ADOBE_RGB = 65535, 2
+_PIXELS = (256, 257, 40962, 40963)
+"""Width and height, of a TIFF file and of EXIF."""
+_PLACES = (37396, 41492)
+"""Area and place of the subject, in pixels."""
+_PER_UNIT = (_X_RESOLUTION, _Y_RESOLUTION, 41486, 41487)
+"""Pixels per unit, on paper and on the sensor."""
 
 
 def without_prefix(block: bytes) -> bytes:
@@ -80,6 +86,45 @@ def with_resolution(block: bytes, pixels_per_mm: tuple[float, float]) -> bytes:
         for tag, ratio in zip((_X_RESOLUTION, _Y_RESOLUTION), ratios, strict=True)
     ]
     return joined(block, layout, start, [*entries, Entry(_UNIT, 3, 1, struct.pack("<H", 2))], after=after)
+
+
+def enlarged(block: bytes, scale: int) -> bytes:
+    """The block for a picture of ``scale`` times as many pixels each way: sizes, places and resolutions follow."""
+    made = bytearray(block)
+    try:
+        layout, start = header(block)
+        if layout.big:
+            return block
+        own = list(places(block, layout, start))
+        nested = [layout.unpack("I", block, place + 8)[0] for tag, place in own if tag == _EXIF]
+        entries = {place for _, place in own} | {place for at in nested for _, place in places(block, layout, at)}
+        shared: set[int] = set()  # some programs let both resolutions point to one value
+        for place in sorted(entries):
+            _enlarge_entry(block, made, layout, place, scale, shared)
+    except (struct.error, ValueError):
+        return block
+    return bytes(made)
+
+
+def _enlarge_entry(before: bytes, block: bytearray, layout: Layout, place: int, scale: int, done: set[int]) -> None:
+    """Multiply the value of an entry in ``block``, if it counts pixels and does not stand where another did.
+
+    Raises:
+        struct.error: If the value lies outside of the block.
+    """
+    tag, kind, count, at = layout.unpack("HHII", before, place)
+    if tag in _PIXELS and kind in (3, 4) and count == 1:
+        (value,) = layout.unpack("H" if kind == 3 else "I", before, place + 8)
+        block[place : place + 12] = layout.pack("HHII", tag, 4, 1, min(value * scale, 2**32 - 1))
+    elif tag in _PLACES and kind == 3 and count <= 4:
+        first = place + 8 if count <= 2 else at
+        values = layout.unpack("H" * count, before, first)
+        block[first : first + 2 * count] = layout.pack("H" * count, *(min(v * scale, 65535) for v in values))
+    elif tag in _PER_UNIT and kind == 5 and count == 1 and at not in done:
+        done.add(at)
+        over, under = layout.unpack("II", before, at)
+        fits = over * scale < 2**32
+        block[at : at + 8] = layout.pack("II", over * scale if fits else over, under if fits else under // scale)
 
 
 def has_thumbnail(block: bytes) -> bool:

@@ -79,6 +79,7 @@ class Limits:
     Attributes:
         max_pixels: Width times height.
         max_bytes: Size of the file.
+        scale: Factor by which the sides will grow; the larger picture is what counts.
 
     Raises:
         ConfigError: If a limit is not positive.
@@ -86,6 +87,7 @@ class Limits:
 
     max_pixels: int = 500_000_000
     max_bytes: int = 2_000_000_000
+    scale: int = 1
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1 or self.max_bytes < 1:
@@ -98,10 +100,11 @@ class Limits:
         Raises:
             TooLargeError: If it is.
         """
-        if width * height * max(channels, 4) > 4 * self.max_pixels:
+        if width * height * self.scale**2 * max(channels, 4) > 4 * self.max_pixels:
+            larger = "" if self.scale == 1 else f", {self.scale} times as many each way in the result"
             msg = (
-                f"{name} claims {width}x{height} pixels, above the limit of {self.max_pixels / 1e6:g} megapixels; if "
-                "you trust the file and have the memory, raise it with --max-megapixels"
+                f"{name} claims {width}x{height} pixels{larger}, above the limit of {self.max_pixels / 1e6:g} "
+                "megapixels; if you trust the file and have the memory, raise it with --max-megapixels"
             )
             raise TooLargeError(msg)
 

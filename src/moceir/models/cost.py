@@ -70,7 +70,8 @@ def network_cost(config: ModelConfig, height: int, width: int) -> NetworkCost:
     def plain_blocks(level: int, blocks: int) -> int:
         return blocks * (_mdta(c[level], config.heads[level], pixels[level]) + _gdfn(c[level], pixels[level]))
 
-    fixed = 2 * 27 * c[0] * pixels[0]  # first and last convolution, from 3 channels to dim and back
+    # First and last convolution, from 3 channels to dim and back to those of scale^2 pixels.
+    fixed = 27 * c[0] * pixels[0] * (1 + config.scale**2)
     fixed += 9 * c[3] * pixels[3] + 4 * c[3] ** 2  # frequency embedding
     fixed += plain_blocks(3, config.latent_blocks) + plain_blocks(0, config.refinement_blocks)
     for level, blocks in config.encoder_stages:

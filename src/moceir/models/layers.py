@@ -116,6 +116,56 @@ class Upsample(nn.Sequential):
         super().__init__(conv3x3(channels, 2 * channels, bias=False), nn.PixelShuffle(2))
 
 
+class Enlargement(nn.Sequential):
+    """``(B, C, H, W)`` to ``(B, 3, sH, sW)``: 3x3 convolution to 3s^2, then pixel-shuffle; zero before training.
+
+    Source: Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
+    Neural Network" (arXiv 1609.05158).
+    """
+
+    wiring: ClassVar = {"0": Wiring("stream", "inner")}
+
+    def __init__(self, channels: int, scale: int) -> None:
+        super().__init__(conv3x3(channels, 3 * scale**2, bias=False), nn.PixelShuffle(scale))
+        nn.init.zeros_(self.get_submodule("0").get_parameter("weight"))
+
+
+BICUBIC_REACH = 2
+"""Rows and columns by which a pixel of ``bicubic`` depends on its surroundings."""
+
+
+def bicubic(images: Tensor, scale: int) -> Tensor:
+    """Enlarge ``(B, C, H, W)`` to ``(B, C, sH, sW)`` by cubic convolution; pixels at the border are repeated.
+
+    Written as sums of shifted pictures, which keep the type under autocast and which every exporter knows. Torch's own
+    has another kernel (a = -3/4).
+    Source: Keys, "Cubic convolution interpolation for digital image processing" (IEEE TASSP 1981), a = -1/2.
+    """
+    if scale == 1:
+        return images
+    enlarged = F.pad(images, (BICUBIC_REACH,) * 4, mode="replicate")
+    for axis in (2, 3):
+        size = images.shape[axis]
+        phases: list[Tensor] = []
+        for phase in range(scale):
+            centre = (phase + 0.5) / scale - 0.5
+            taps = [(shift, _cubic(abs(centre - shift))) for shift in range(-BICUBIC_REACH, BICUBIC_REACH + 1)]
+            first, *others = (
+                enlarged.narrow(axis, BICUBIC_REACH + shift, size) * weight for shift, weight in taps if weight
+            )
+            phases.append(sum(others, start=first))
+        enlarged = torch.stack(phases, dim=axis + 1).flatten(axis, axis + 1)
+    return enlarged
+
+
+def _cubic(distance: float) -> float:
+    if distance >= 2:
+        return 0.0
+    if distance > 1:
+        return ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return (1.5 * distance - 2.5) * distance**2 + 1
+
+
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     """Extend ``(B, C, H, W)`` at the bottom and right by reflection until both sides are multiples.
 

@@ -18,9 +18,11 @@ from moceir.models.layers import (
     GDFN,
     ChannelLayerNorm,
     Downsample,
+    Enlargement,
     FrequencyEmbedding,
     Upsample,
     Wiring,
+    bicubic,
     check_images,
     conv1x1,
     conv3x3,
@@ -109,9 +111,10 @@ class DecoderStage(nn.Module):
 class MoCEIR(Pretrained, nn.Module):
     """The whole network.
 
-    Call it on ``(B, 3, H, W)`` float RGB in [0, 1], any H and W from 1, and it returns the restored batch in the same
-    shape, not clamped. In evaluation mode the result is deterministic, and each image of a batch gets what it would get
-    alone; in training mode routing noise is drawn from torch's global generator.
+    Call it on ``(B, 3, H, W)`` float RGB in [0, 1], any H and W from 1, and it returns the restored batch, not clamped:
+    ``(B, 3, sH, sW)`` with s = ``config.scale``, which is 1 in the paper. In evaluation mode the result is
+    deterministic, and each image of a batch gets what it would get alone; in training mode routing noise is drawn from
+    torch's global generator.
 
     Args:
         config: Shape of the network; ``moceir.preset("small")`` is the one of the paper's MoCE-IR-S.
@@ -132,14 +135,14 @@ class MoCEIR(Pretrained, nn.Module):
         self.refinement = nn.Sequential(
             *(EncoderBlock(config.dim, config.heads[0]) for _ in range(config.refinement_blocks))
         )
-        self.output = conv3x3(config.dim, 3, bias=False)
+        self.output = conv3x3(config.dim, 3, bias=False) if config.scale == 1 else Enlargement(config.dim, config.scale)
 
     def routers(self) -> list[Router]:
         """List the routers of all decoder blocks in order of execution (deep first)."""
         return [part for part in self.decoder.modules() if isinstance(part, Router)]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Restore ``(B, 3, H, W)`` float RGB in [0, 1]; same shape out.
+        """Restore ``(B, 3, H, W)`` float RGB in [0, 1]; ``(B, 3, sH, sW)`` out.
 
         Raises:
             ImageError: If the input is not a floating ``(B, 3, H, W)`` with at least one pixel.
@@ -161,7 +164,8 @@ class MoCEIR(Pretrained, nn.Module):
             effort: Shift of the routers' choices towards cheap (below 0) or costly experts (above 0).
 
         Returns:
-            The restored batch, same shape, and one decision per decoder block in order of execution (deep first).
+            The restored batch ``(B, 3, sH, sW)``, and one decision per decoder block in order of execution (deep
+            first).
 
         Raises:
             ImageError: If the input is not a floating ``(B, 3, H, W)`` with at least one pixel.
@@ -190,4 +194,9 @@ class MoCEIR(Pretrained, nn.Module):
                 x, decision = block(x, embedding, request)
                 decisions.append(decision)
         x = self.refinement(x)
-        return (self.output(x) + padded)[..., :height, :width], decisions
+        height, width = self.config.output_size(height, width)
+        return self.enlarge(x, padded)[..., :height, :width], decisions
+
+    def enlarge(self, features: Tensor, images: Tensor) -> Tensor:
+        """Add what the last features ``(B, C, H, W)`` say to images ``(B, 3, H, W)``, enlarged: ``(B, 3, sH, sW)``."""
+        return self.output(features) + bicubic(images, self.config.scale)

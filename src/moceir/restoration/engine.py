@@ -7,6 +7,7 @@ import time
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from moceir.config import ModelConfig
@@ -18,6 +19,7 @@ from moceir.models.cost import network_cost
 from moceir.models.execution import for_inference
 from moceir.models.execution.compilation import CompiledInference
 from moceir.models.execution.stripes import watch_stripes
+from moceir.models.layers import bicubic
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, check_routes, join_decisions
 from moceir.restoration.memory import needed_bytes
@@ -80,10 +82,20 @@ class Engine:
         """Check the options that depend on the network and its device.
 
         Raises:
-            ConfigError: If the device lacks the precision, or the experts do not fit the network.
+            ConfigError: If the device lacks the precision, or the experts or the factor do not fit the network.
         """
         choose_precision(options.precision, self.device)
         fixed_route(self.model.config, options)
+        scale = self.model.config.scale
+        if self.upscale(options) > scale:
+            raise ConfigError(
+                f"upscale is {options.upscale}, but this network enlarges by {scale}; name another model, or load it "
+                f"anew by moceir.Restorer.from_pretrained(upscale={options.upscale})"
+            )
+
+    def upscale(self, options: RestoreOptions) -> int:
+        """Return the factor by which pictures grow."""
+        return self.model.config.scale if options.upscale is None else options.upscale
 
     def restore(self, images: Tensor, options: RestoreOptions) -> RestorationResult[Tensor]:
         """Restore a batch.
@@ -93,7 +105,7 @@ class Engine:
             options: What is asked.
 
         Returns:
-            The batch in the same shape, in [0, 1], without gradients, on the network's device.
+            The batch, enlarged by the factor asked for, in [0, 1], without gradients, on the network's device.
 
         Raises:
             ConfigError: If this process was forked and would hang.
@@ -102,13 +114,19 @@ class Engine:
         _check_fork(self.device)
         given = images.to(self.device)
         restored, decisions, tile_px, seconds = self._in_what_fits(given, options)
+        upscale = self.upscale(options)
+        height, width = images.shape[-2:]
+        if upscale < self.model.config.scale:
+            restored = _reduced(restored, height * upscale, width * upscale)
+        if options.keep_tones or options.strength < 1:
+            given = bicubic(given, upscale).clamp(0, 1)
         if options.keep_tones:
             restored = keep_tones(given, restored)
         if options.strength < 1:
             restored = given.lerp(restored, options.strength)
-        height, width = images.shape[-2:]
         routing = tuple(routing_reports(self.model.config, decisions, height, width))
-        return RestorationResult(restored, routing, width, height, seconds, seconds, tile_px)
+        width, height = width * upscale, height * upscale
+        return RestorationResult(restored, routing, width, height, seconds, seconds, tile_px, upscale=upscale)
 
     def _in_what_fits(
         self, images: Tensor, options: RestoreOptions
@@ -130,7 +148,7 @@ class Engine:
                 if len(fitted) == len(done):
                     restored, decisions = zip(*fitted, strict=True)
                     blocks = [join_decisions(block) for block in zip(*decisions, strict=True)]
-                    return torch.cat(restored), blocks, tile, seconds
+                    return restored[0] if len(restored) == 1 else torch.cat(restored), blocks, tile, seconds
         has = f"and {describe_bytes(room)} may be used" if room is not None else "which is not there"
         raise TooLargeError(
             f"a picture of {width}x{height} does not fit into the memory of {self.device}: it needs at least "
@@ -188,6 +206,11 @@ class Engine:
         with torch.inference_mode(), watch_stripes(values.append):
             self._striped(torch.zeros(1, 3, side, side, device=self.device))
         return sum(values) // side**2
+
+
+def _reduced(images: Tensor, height: int, width: int) -> Tensor:
+    """Reduce what was enlarged too much, with antialiasing."""
+    return F.interpolate(images, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def fixed_route(config: ModelConfig, options: RestoreOptions) -> Tensor | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from moceir.data.metrics import psnr_db
 from moceir.errors import ConfigError, ImageError
 from moceir.image_io import Limits, Picture, Pixels
 from moceir.image_io.formats import FORMATS, writable_format
+from moceir.image_io.picture import ICC
 from moceir.machine.memory import available_bytes
 from moceir.machine.processes import check_fork
 from moceir.restoration.options import RestoreOptions
-from moceir.restoration.pixels import to_network_batch
+from moceir.restoration.pixels import enlarge_pixels, to_network_batch
 from moceir.restoration.result import RestorationResult
 
 BYTES_PER_PIXEL = 60
@@ -81,7 +83,7 @@ def finish_picture(
         answer: The network's result for ``opened.seen``.
         options: Format, quality, metadata.
         target: The file to write; None for bytes.
-        clean: A clean picture of the same size to measure against.
+        clean: A clean picture of the size of the result to measure against.
 
     Raises:
         ImageError: If the clean picture is of another size.
@@ -94,8 +96,8 @@ def finish_picture(
         kind = options.format or (from_source if from_source in FORMATS else "png")
     else:
         kind = check_target(opened.source, target, options)
-    done = image_io.from_network(opened.picture, opened.seen, answer.restored)
-    measured = None if clean is None else _psnr_before_and_after_db(opened.picture, done, clean)
+    before, done = carry_back(opened, answer)
+    measured = None if clean is None else _psnr_before_and_after_db(before, done, clean)
     data, strip = None, options.metadata == "strip"
     if target is None:
         data = image_io.encode(done, kind, quality=options.quality, strip=strip)
@@ -112,6 +114,20 @@ def finish_picture(
     )
 
 
+def carry_back(opened: Opened, answer: RestorationResult[Pixels]) -> tuple[Picture, Picture]:
+    """Put the network's answer in the place of what it saw of a picture.
+
+    Returns:
+        The picture before, enlarged bicubically if the answer is larger, and after.
+    """
+    picture, seen = opened.picture, opened.seen
+    if answer.upscale > 1:
+        picture = image_io.enlarged(picture, answer.upscale, partial(enlarge_pixels, scale=answer.upscale))
+        # Without a profile, what the network sees is the picture, but for what nobody sees of it.
+        seen = enlarge_pixels(seen, answer.upscale) if ICC in picture.metadata else picture.rgb
+    return picture, image_io.from_network(picture, seen, answer.restored)
+
+
 def check_target(source: Path | None, target: Path, options: RestoreOptions) -> str:
     """Return the format of a file that may be written, as far as its name says.
 
@@ -123,13 +139,18 @@ def check_target(source: Path | None, target: Path, options: RestoreOptions) -> 
     return writable_format(target, options.format)
 
 
-def limits_that_fit(options: RestoreOptions) -> Limits:
-    """Return the limits of files: those given, else the defaults, and no more pixels than there is memory to decode."""
+def limits_that_fit(options: RestoreOptions, upscale: int) -> Limits:
+    """Return the limits of files: those given, else the defaults, and no more pixels than there is memory to decode.
+
+    Args:
+        options: The limits given.
+        upscale: Factor by which pictures will grow; the results count.
+    """
     if options.max_pixels is not None:
-        return Limits(options.max_pixels, options.max_bytes)
+        return Limits(options.max_pixels, options.max_bytes, upscale)
     free = available_bytes(torch.device("cpu"))
     fitting = Limits.max_pixels if free is None else max(min(Limits.max_pixels, free // BYTES_PER_PIXEL), 1)
-    return Limits(fitting, options.max_bytes)
+    return Limits(fitting, options.max_bytes, upscale)
 
 
 def as_path(given: Any) -> Path:

@@ -10,6 +10,8 @@ FULL_MAPS = 3
 """Feature maps of the network's width that a routed block needs at full resolution; nothing else needs as many."""
 IMAGE_BYTES = 24
 """Bytes per pixel of the picture and its padded copy, as 32-bit floats."""
+ENLARGED_BYTES = 28
+"""Bytes per pixel of an enlarged picture: the result of the tail and its copy in [0, 1], as 32-bit floats."""
 SLACK = 1.1
 """Factor for what the allocator needs beyond what is asked of it."""
 WINDOW_STRIPES = 12
@@ -36,10 +38,10 @@ def peak_bytes(config: ModelConfig, height: int, width: int, batch: int = 1, dev
     stripe = WINDOW_STRIPES * pixel * stripe_rows * columns
     other_stripes = 4 * (CPU_STRIPE_BYTES if device == "cpu" else DEVICE_STRIPE_BYTES)
     whole = 4 * WIDEST * pixel * rows * columns  # where a picture is too small to be cut
-    return (
-        round(batch * (SLACK * maps + stripe + IMAGE_BYTES * rows * columns) + min(other_stripes, batch * whole))
-        + FIXED_BYTES
-    )
+    work = SLACK * maps + stripe
+    if config.scale > 1:  # when the picture is enlarged, one of the maps is left
+        work = max(work, (pixel + ENLARGED_BYTES * config.scale**2) * rows * columns)
+    return round(batch * (work + IMAGE_BYTES * rows * columns) + min(other_stripes, batch * whole)) + FIXED_BYTES
 
 
 def needed_bytes(config: ModelConfig, height: int, width: int, tile: int | None, batch: int, device: str) -> int:
@@ -56,4 +58,6 @@ def needed_bytes(config: ModelConfig, height: int, width: int, tile: int | None,
     if tile is None:
         return peak_bytes(config, height, width, batch, device)
     pictures = batch * IMAGE_BYTES * height * width
+    if config.scale > 1:
+        pictures += batch * ENLARGED_BYTES * height * width * config.scale**2
     return pictures + peak_bytes(config, min(tile, height), min(tile, width), batch, device)

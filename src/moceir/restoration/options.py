@@ -27,6 +27,10 @@ EFFORTS: dict[Any, float] = {"low": -1.0, "auto": 0.0, "high": 1.0}
 """The efforts with a name: how far the score of the dearest expert is shifted, the others' less."""
 
 
+ENLARGING = {2: "tiny-x2", 3: "tiny-x4", 4: "tiny-x4"}
+"""Bundled models by the largest factor that they are used for."""
+
+
 def _checked(check: Callable[[Any], Any]) -> BeforeValidator:
     """Build a validator that leaves None to the type and everything else to a check that raises `ConfigError`."""
     return BeforeValidator(lambda given: None if given is None else check(given))
@@ -101,7 +105,11 @@ class RestoreOptions(StrictModel):
     """
 
     model: Annotated[str, _checked(_model)] = "tiny"
-    """The network: a bundled name, a model folder or a published ``.ckpt`` file."""
+    """The network: a bundled name, a model folder or a published ``.ckpt`` file. With ``upscale``, ``tiny`` stands for
+    ``tiny-x2`` or ``tiny-x4``."""
+    upscale: Literal[1, 2, 3, 4] | None = None
+    """Factor by which both sides grow: that of the network or a smaller one, to which its result is reduced. None is
+    that of the network, which is 1 for those that only restore."""
     device: Annotated[str, _checked(check_device_name)] = "auto"
     """``auto`` (CUDA, else MPS, else CPU), ``cpu``, ``cuda``, ``mps``, or one of several such as ``cuda:1``."""
     precision: Annotated[str, _checked(check_precision_name)] = "auto"
@@ -136,6 +144,11 @@ class RestoreOptions(StrictModel):
     """Larger pictures are refused; None is 500 million, or fewer where there is no memory to decode as many."""
     max_bytes: Annotated[int, _checked(parse_bytes)] = Limits.max_bytes
     """Larger files are refused; also as text such as ``500MB``."""
+
+    @property
+    def network(self) -> str:
+        """The model to load: the smallest bundled one that enlarges enough stands in for ``tiny``."""
+        return ENLARGING.get(self.upscale or 1, self.model) if self.model == "tiny" else self.model
 
     @property
     def shift(self) -> float:

@@ -14,6 +14,7 @@ from moceir.errors import ImageError
 from moceir.image_io import Picture
 from moceir.image_io.colour import fits
 from moceir.image_io.picture import ICC
+from moceir.models.layers import bicubic
 
 WHOLE_TYPES = ("uint8", "uint16")
 ROUNDING = 2.0**-10
@@ -48,15 +49,17 @@ def to_picture(image: Any) -> Picture:
 
 
 def like(image: Any, picture: Picture) -> Any:
-    """Turn a restored picture back into what `to_picture` was given: same kind, shape and type."""
+    """Turn a restored picture back into what `to_picture` was given: same kind, axes and type."""
     pixels = picture.rgb[..., :1] if picture.grey else picture.rgb
     if picture.alpha is not None:
         pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)
     if is_pil(image):
         restored = _pil().fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
         restored.info = {key: value for key, value in image.info.items() if key != "transparency"}
+        if "dpi" in restored.info:
+            restored.info["dpi"] = tuple(value * restored.width / image.width for value in restored.info["dpi"])
         return restored
-    return np.ascontiguousarray(pixels.reshape(image.shape))
+    return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], *image.shape[2:]))
 
 
 def to_batch(tensor: Tensor) -> Tensor:
@@ -85,6 +88,13 @@ def from_network_batch(batch: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Scale a batch of one back to ``(H, W, 3)`` pixels of a type."""
     pixels = batch[0].permute(1, 2, 0).cpu().numpy()
     return np.rint(pixels * _top(dtype)).astype(dtype) if dtype.kind == "u" else pixels.astype(dtype)
+
+
+def enlarge_pixels(pixels: NDArray[Any], scale: int) -> NDArray[Any]:
+    """Enlarge ``(H, W, N)`` pixels of any type to ``(sH, sW, N)`` bicubically, within the range of their type."""
+    planes = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32)).permute(2, 0, 1)[None]
+    larger = bicubic(planes, scale)[0].clamp_(0, _top(pixels.dtype)).permute(1, 2, 0)
+    return (larger.round_() if pixels.dtype.kind == "u" else larger).numpy().astype(pixels.dtype)
 
 
 def is_pil(image: Any) -> bool:

@@ -1,8 +1,8 @@
 """Restoring pictures: arrays, tensors, PIL images, files and bytes in, the same kind out.
 
-The contract: the result has the size, type and range of the input, whatever the size, from 1x1 up. Files keep bit depth
-(as far as the format holds it), grey or colour, alpha, ICC profile, EXIF, XMP, IPTC and the way they are stored. The
-network sees them upright and in sRGB; its change is carried over to the colours of the file.
+The contract: the result has the size (or a multiple of it), type and range of the input, from 1x1 up. Files keep bit
+depth (as far as the format holds it), grey or colour, alpha, ICC profile, EXIF, XMP, IPTC and the way they are stored.
+The network sees them upright and in sRGB; its change is carried over to the colours of the file.
 
 Pictures are restored whole where memory allows. Else they are restored in tiles (see
 ``moceir.restoration.tiling``), and the caller is told; where not even that fits, they are refused.
@@ -31,6 +31,7 @@ from moceir.restoration.files import (
     Opened,
     as_bytes,
     as_path,
+    carry_back,
     check_target,
     finish_picture,
     limits_that_fit,
@@ -72,7 +73,7 @@ class Restorer:
         self.options = RestoreOptions(model=IN_MEMORY, **asked)
         self._engine = Engine(model, self.options)
         self._engine.check(self.options)
-        self.limits: Limits = limits_that_fit(self.options)
+        self.limits: Limits = limits_that_fit(self.options, self.upscale)
 
     @classmethod
     def from_pretrained(cls, model: str | os.PathLike[str] = "tiny", **asked: Any) -> Self:
@@ -99,7 +100,8 @@ class Restorer:
         """
         prepare_device(options)
         asked = dict(options)
-        restorer = cls(load(asked.pop("model")), **asked)
+        del asked["model"]
+        restorer = cls(load(options.network), **asked)
         restorer.options = options
         return restorer
 
@@ -112,6 +114,11 @@ class Restorer:
     def device(self) -> torch.device:
         """Where the network computes."""
         return self._engine.device
+
+    @property
+    def upscale(self) -> int:
+        """Factor by which pictures grow."""
+        return self._engine.upscale(self.options)
 
     def with_options(self, **changes: Any) -> Self:
         """Return a restorer with the same network, not copied, of which other things are asked.
@@ -128,8 +135,8 @@ class Restorer:
             if getattr(other.options, name) != getattr(self.options, name):
                 raise ConfigError(f"{name} belongs to the loaded network; make another Restorer to change it")
         self._engine.check(other.options)
-        if {"max_pixels", "max_bytes"} & changes.keys():
-            other.limits = limits_that_fit(other.options)
+        if {"max_pixels", "max_bytes", "upscale"} & changes.keys():
+            other.limits = limits_that_fit(other.options, other.upscale)
         return other
 
     def with_experts(self, experts: Experts) -> Self:
@@ -165,7 +172,8 @@ class Restorer:
             **changes: Options for this picture, as for `with_options`, for example ``strength=0.5``.
 
         Returns:
-            The restored picture: same kind, shape, type, range and (for tensors) device, without gradients. With
+            The restored picture: same kind, axes, type, range and (for tensors) device, without gradients; ``upscale``
+            times as high and wide, where that is asked or the network enlarges. With
             ``return_routing`` a pair of that and the `RoutingReport`, or for tensors a list of reports, one per image.
 
         Warns:
@@ -177,9 +185,10 @@ class Restorer:
         """
         result = self.run(image, **changes)
         if result.tile_px is not None:
-            needed = peak_bytes(self.model.config, result.height, result.width, device=self.device.type)
+            height, width = result.height // result.upscale, result.width // result.upscale
+            needed = peak_bytes(self.model.config, height, width, device=self.device.type)
             warnings.warn(
-                f"{result.width}x{result.height} pixels were restored in tiles of {result.tile_px}, which is close to "
+                f"{width}x{height} pixels were restored in tiles of {result.tile_px}, which is close to "
                 f"the whole but not the same; whole they need {describe_bytes(needed)} of memory",
                 stacklevel=2,
             )
@@ -199,7 +208,7 @@ class Restorer:
             picture = to_picture(image)
             opened = Opened(picture, image_io.to_network(picture))
             answer = self.work(opened)
-            restored = like(image, image_io.from_network(picture, opened.seen, answer.restored))
+            restored = like(image, carry_back(opened, answer)[1])
         return answer.with_restored(restored, seconds=time.perf_counter() - began)
 
     def restore_file(

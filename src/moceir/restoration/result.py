@@ -21,8 +21,8 @@ class RestorationResult(Generic[Restored]):
         restored: The restored picture, of the kind that was given: an array, a tensor, a PIL image or the bytes of a
             file. None if it was written to ``target``.
         routing: Which experts worked on it, one report per image.
-        width: Pixels.
-        height: Pixels.
+        width: Of the restored picture, in pixels.
+        height: Likewise.
         network_seconds: Time in the network.
         seconds: Time in all, with reading and writing, without waiting in a batch.
         tile_px: Side of the tiles that it was restored in for lack of memory; None if it was restored whole.
@@ -30,7 +30,9 @@ class RestorationResult(Generic[Restored]):
         format: Format of the file: ``jpeg``, ``png``, ``webp`` or ``tiff``; empty if there is none.
         source: The degraded file, if it came from one.
         target: The restored file, if it went into one.
-        psnr_db: PSNR before and after, if there was a clean picture to measure against.
+        psnr_db: PSNR before (enlarged bicubically if need be) and after, if there was a clean picture to measure
+            against.
+        upscale: Factor by which width and height grew.
     """
 
     restored: Restored
@@ -45,6 +47,7 @@ class RestorationResult(Generic[Restored]):
     source: Path | None = None
     target: Path | None = None
     psnr_db: tuple[float, float] | None = None
+    upscale: int = 1
 
     @property
     def report(self) -> RoutingReport:

@@ -40,7 +40,7 @@ def restore_in_tiles(
         effort: Shift of their decision towards cheap (below 0) or dear experts (above 0).
 
     Returns:
-        The batch, same shape, and for each block the decision that all tiles share.
+        The batch, enlarged by the network's scale, and for each block the decision that all tiles share.
     """
     height, width = images.shape[-2:]
     of_sample = Statistics()
@@ -54,13 +54,18 @@ def restore_in_tiles(
             part = images[..., top : top + tile, left : left + tile]
             gathering.restore_with_routing(part, routes=routes)
     restoring = for_inference(network, Statistics(basis=of_parts))
-    restored = torch.zeros_like(images)
+    scale = network.config.scale
+    restored = images.new_zeros(*images.shape[:2], *network.config.output_size(height, width))
     for top in starts(height, tile):
         for left in starts(width, tile):
             cut = images[..., top : top + tile, left : left + tile]
             part, decisions = restoring.restore_with_routing(cut, routes=routes)
-            rows, columns = ramp(top, cut.shape[-2], height).to(part), ramp(left, cut.shape[-1], width).to(part)
-            restored[..., top : top + tile, left : left + tile] += part * rows.view(-1, 1) * columns
+            rows, columns = (
+                ramp(start, length, side).repeat_interleave(scale).to(part)
+                for start, length, side in ((top, cut.shape[-2], height), (left, cut.shape[-1], width))
+            )
+            place = restored[..., top * scale : (top + tile) * scale, left * scale : (left + tile) * scale]
+            place += part * rows.view(-1, 1) * columns
     return restored, decisions
 
 

@@ -23,6 +23,7 @@ from moceir.data.mixtures import (
 from moceir.data.photographs import Photographs
 from moceir.data.resident import ResidentPhotographs
 from moceir.data.synthesis import Sample
+from moceir.degradations.reduction import Reduction
 from moceir.recipe import Recipe, SourceConfig, StageConfig
 from moceir.training.feed import fits, made_on_device
 from moceir.training.schedule import ScheduleCallback, stage_at
@@ -32,9 +33,10 @@ from moceir.training.team import Team
 class Pairs(L.LightningDataModule):
     """Data loaders for training (new samples in each epoch) and validation (always the same)."""
 
-    def __init__(self, recipe: Recipe, data: Path, *, workers: int) -> None:
+    def __init__(self, recipe: Recipe, data: Path, *, workers: int, scale: int = 1) -> None:
         super().__init__()
         self.recipe = recipe
+        self.reduction = Reduction(scale, recipe.kernels)
         self.workers = workers
         sources = sources_of(recipe, data)
         self.names = [source.label for source in sources]
@@ -99,13 +101,19 @@ class Pairs(L.LightningDataModule):
             first=first,
             count=count,
             seed=self.recipe.seed,
+            reduction=self.reduction,
         )
 
     def validation(self, team: Team, batch: int = 1) -> DataLoader[Sample]:
         """Load this process's share of the validation pairs, which are always the same."""
         settings = self.recipe.validation
         pairs = ValidationPairs(
-            self.held_out, self.photographs, patch_px=settings.patch_px, most=settings.most, seed=self.recipe.seed
+            self.held_out,
+            self.photographs,
+            patch_px=settings.patch_px,
+            most=settings.most,
+            seed=self.recipe.seed,
+            scale=self.reduction.scale,
         )
         return self._loader(pairs, batch, range(team.rank, len(pairs), team.size))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,15 +33,21 @@ class Prepared(NamedTuple):
     Attributes:
         plans: Plans of the pairs.
         finished: Indices of the pairs that are already made.
-        pixels: Degraded and clean pictures of these pairs, ``(n, 2, 3, H, W)`` uint8.
+        degraded: Degraded pictures of these pairs, ``(n, 3, H, W)`` uint8.
+        clean: Clean ones, ``(n, 3, sH, sW)`` uint8.
     """
 
     plans: list[Plan]
     finished: list[int]
-    pixels: Tensor
+    degraded: Tensor
+    clean: Tensor
 
 
-class _Preparation(Dataset[tuple[Plan, Tensor | None]]):
+MadePair = tuple[Tensor, Tensor]
+"""Degraded and clean picture, ``(3, H, W)`` uint8."""
+
+
+class _Preparation(Dataset[tuple[Plan, MadePair | None]]):
     """Plans of pairs; loader processes also make the pairs that are slow on a device."""
 
     def __init__(self, pairs: MixedPairs) -> None:
@@ -49,19 +56,21 @@ class _Preparation(Dataset[tuple[Plan, Tensor | None]]):
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def __getitem__(self, index: int) -> tuple[Plan, Tensor | None]:
+    def __getitem__(self, index: int) -> tuple[Plan, MadePair | None]:
         plan = self._pairs.plan(index)
         steps = flatten([plan.record]) if plan.record is not None else ()
         if get_worker_info() is None or not any(isinstance(step, ONE_BY_ONE) for step in steps):
             return plan, None
         pair = self._pairs[index]
-        return plan, (torch.stack([pair.degraded, pair.clean]) * 255).round().to(torch.uint8)
+        degraded, clean = ((part * 255).round().to(torch.uint8) for part in (pair.degraded, pair.clean))
+        return plan, (degraded, clean)
 
 
-def _collate(items: Sequence[tuple[Plan, Tensor | None]]) -> Prepared:
-    finished = [i for i, (_, pixels) in enumerate(items) if pixels is not None]
-    pixels = [pixels for _, pixels in items if pixels is not None]
-    return Prepared([plan for plan, _ in items], finished, torch.stack(pixels) if pixels else torch.empty(0))
+def _collate(items: Sequence[tuple[Plan, MadePair | None]]) -> Prepared:
+    finished = [i for i, (_, made) in enumerate(items) if made is not None]
+    pairs = [made for _, made in items if made is not None]
+    degraded, clean = (torch.stack(part) for part in zip(*pairs, strict=True)) if pairs else (torch.empty(0),) * 2
+    return Prepared([plan for plan, _ in items], finished, degraded, clean)
 
 
 def fits(photographs: Photographs, paths: Iterable[Path], device: torch.device) -> bool:
@@ -95,20 +104,27 @@ def made_on_device(
         pin_memory=device.type == "cuda",
         drop_last=True,
     )
-    return _ahead((_made(prepared, photographs, pairs.patch_px, generator) for prepared in loader), device)
+    make = partial(
+        make_pairs,
+        photographs=photographs,
+        patch_px=pairs.patch_px,
+        generator=generator,
+        scale=pairs.reduction.scale,
+    )
+    return _ahead((_made(prepared, make, device) for prepared in loader), device)
 
 
-def _made(prepared: Prepared, photographs: ResidentPhotographs, patch_px: int, generator: torch.Generator) -> Sample:
-    plans, finished, pixels = prepared
+def _made(prepared: Prepared, make: Callable[[Sequence[Plan]], Sample], device: torch.device) -> Sample:
+    plans, finished, *pixels = prepared
     others = sorted(set(range(len(plans))) - set(finished))
     if not finished:
-        return make_pairs(plans, photographs, patch_px, generator)
-    degraded, clean = (pixels.to(generator.device, non_blocking=True).float() / 255).unbind(1)
-    tasks = torch.tensor([plan.task for plan in plans], device=generator.device)
+        return make(plans)
+    degraded, clean = (part.to(device, non_blocking=True).float() / 255 for part in pixels)
+    tasks = torch.tensor([plan.task for plan in plans], device=device)
     if not others:
         return Sample(degraded, clean, tasks)
-    made = make_pairs([plans[i] for i in others], photographs, patch_px, generator)
-    places = torch.tensor([*finished, *others], device=generator.device).argsort()
+    made = make([plans[i] for i in others])
+    places = torch.tensor([*finished, *others], device=device).argsort()
     return Sample(torch.cat([degraded, made.degraded])[places], torch.cat([clean, made.clean])[places], tasks)
 
 

@@ -62,8 +62,10 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
     if recipe.optimizer.schedule == "stretches":
         return _train_stretch(recipe, options)
     started = load(options.start) if options.start is not None else None
-    config = _network_config(recipe, started)
-    pairs = Pairs(recipe, options.data, workers=options.workers)
+    config = _network_config(recipe, started.config if started else None)
+    if started is not None:
+        check_growth(started.config, config)
+    pairs = Pairs(recipe, options.data, workers=options.workers, scale=config.scale)
     recipe, steps = recipe.resolved(pairs.pictures)
     last = _prepare_folder(recipe, options)
     L.seed_everything(recipe.seed, workers=True, verbose=False)
@@ -136,16 +138,16 @@ def _train_stretch(recipe: Recipe, options: TrainOptions) -> Path:
     state = load_state(options.continue_from) if options.continue_from is not None else None
     started = load(options.start) if options.start is not None else None
     if state is not None:
-        config = state.model if recipe.model is None else _network_config(recipe, None)
+        config = _network_config(recipe, state.model)
         if config != state.model:
             msg = f"{options.continue_from} is the state of another network than the recipe's; leave out its model"
             raise ConfigError(msg)
         beginning = Beginning(config, state=state)
     else:
-        config = _network_config(recipe, started)
+        config = _network_config(recipe, started.config if started else None)
         weights = None if started is None else grow(started, config, seed=recipe.seed).state_dict()
         beginning = Beginning(config, weights=weights)
-    pairs = Pairs(recipe, options.data, workers=options.workers)
+    pairs = Pairs(recipe, options.data, workers=options.workers, scale=config.scale)
     recipe, _ = recipe.resolved(pairs.pictures)
     occupied = options.output / STATE_FILE
     if occupied.exists() and (options.continue_from is None or not occupied.samefile(options.continue_from)):
@@ -180,16 +182,12 @@ def _check_options(recipe: Recipe, options: TrainOptions) -> None:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.processes))
 
 
-def _network_config(recipe: Recipe, started: MoCEIR | None) -> ModelConfig:
+def _network_config(recipe: Recipe, started: ModelConfig | None) -> ModelConfig:
     """Return the network configuration from the recipe or, if it has none, from the starting weights."""
-    if recipe.model is None:
-        if started is None:
-            raise ConfigError("the recipe names no model; name one, or give weights to start from with --start")
-        return started.config
-    config = preset(recipe.model) if isinstance(recipe.model, str) else recipe.model
-    if started is not None:
-        check_growth(started.config, config)
-    return config
+    config = preset(recipe.model) if isinstance(recipe.model, str) else recipe.model or started
+    if config is None:
+        raise ConfigError("the recipe names no model; name one, or give weights to start from with --start")
+    return config if recipe.scale is None else config.model_copy(update={"scale": recipe.scale})
 
 
 def _network_of(checkpoint: Path, config: ModelConfig) -> MoCEIR:

@@ -23,6 +23,9 @@ from moceir.errors import ConfigError
 from moceir.models.layers import Wiring
 from moceir.models.network import DecoderBlock, EncoderBlock, MoCEIR
 
+KEPT = ("heads", "experts", "top_k", "join", "gate", "scale")
+"""Fields that growth does not change, but for the exceptions in ``grow``."""
+
 
 def grow(network: MoCEIR, config: ModelConfig, *, seed: int = 0) -> MoCEIR:
     """Build a larger network that starts as the same function and can learn more.
@@ -30,12 +33,13 @@ def grow(network: MoCEIR, config: ModelConfig, *, seed: int = 0) -> MoCEIR:
     Args:
         network: Smaller network, on the CPU. It is not changed.
         config: Shape of the larger network. Its width is a multiple of the width of ``network``, and each stage has at
-            least as many blocks. Heads, experts, ``top_k``, ``join`` and ``gate`` are equal, except that ``join`` may
-            change from ``published`` to ``added``.
+            least as many blocks. Heads, experts, ``top_k``, ``join``, ``gate`` and ``scale`` are equal, except that
+            ``join`` may change from ``published`` to ``added``, and ``scale`` from 1 to another.
         seed: Seed of the weights of new blocks and of the shares of copies.
 
     Returns:
-        Network of the given shape, in evaluation mode. Its output differs from that of ``network`` only by rounding.
+        Network of the given shape, in evaluation mode. Its output differs from that of ``network`` only by rounding; if
+        the scale changes, it begins by enlarging bicubically instead.
 
     Raises:
         ConfigError: If a network of the given shape cannot be grown from ``network``.
@@ -47,7 +51,7 @@ def grow(network: MoCEIR, config: ModelConfig, *, seed: int = 0) -> MoCEIR:
         own, new = network.state_dict(), grown.state_dict()
         wirings = _wirings(network)
         for key, weight in own.items():
-            if not key.endswith(".complexity"):  # the new shape determines it
+            if key in new and not key.endswith(".complexity"):  # the new shape determines it
                 layer = key.rpartition(".")[0]
                 new[key] = _widened(weight, new[key].shape, wirings.get(layer, Wiring()))
     grown.load_state_dict(new)
@@ -64,13 +68,13 @@ def check_growth(old: ModelConfig, new: ModelConfig) -> None:
 
     Raises:
         ConfigError: If the width is not a multiple, a stage has fewer blocks, or heads, experts, ``top_k``,
-            ``join`` or ``gate`` differ.
+            ``join``, ``gate`` or ``scale`` differ.
     """
-    kept = [(name, getattr(old, name), getattr(new, name)) for name in ("heads", "experts", "top_k", "join", "gate")]
+    kept = [(name, getattr(old, name), getattr(new, name)) for name in KEPT]
     other = [
         f"{name} {here} to {there}"
         for name, here, there in kept
-        if here != there and (name, here, there) != ("join", "published", "added")
+        if here != there and (name, here, there) != ("join", "published", "added") and (name, here) != ("scale", 1)
     ]
     if new.dim % old.dim:
         other.append(f"dim {old.dim} to {new.dim}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -54,7 +56,7 @@ _TO_PUBLISHED: list[tuple[str, str]] = [
 ]
 
 
-_KNOWN = {"join": "published", "gate": "softmax"}
+_KNOWN = {"join": "published", "gate": "softmax", "scale": 1}
 """The forms of the network that the published code has."""
 
 
@@ -77,7 +79,7 @@ def save_published(model: MoCEIR, path: Path) -> None:
         WeightsError: If the network computes what the published code does not know.
         OutputError: If the file cannot be written.
     """
-    own = [f"{name} '{value}'" for name in ("join", "gate") if (value := getattr(model.config, name)) != _KNOWN[name]]
+    own = [f"{name} '{value}'" for name in _KNOWN if (value := getattr(model.config, name)) != _KNOWN[name]]
     if own:
         raise WeightsError(
             f"the published code knows no {' and no '.join(own)}, so it would compute something else; keep this model "
@@ -109,6 +111,11 @@ def from_published(
     renamed = {theirs.get(key, key): value for key, value in state.items()}
     fill(model, renamed, origin)
     return model.eval()
+
+
+def _scale(state: Mapping[str, Tensor]) -> Any:
+    """Return the factor that a network enlarges by: its tail writes the three colours of scale^2 pixels."""
+    return 1 if "output.weight" in state else math.isqrt(state["output.0.weight"].shape[0] // 3)
 
 
 def infer_config(
@@ -144,6 +151,7 @@ def infer_config(
             heads=(heads(0), heads(1), heads(2), heads(3)),
             experts=len(experts),
             top_k=top_k,
+            scale=_scale(state),
         )
     except (KeyError, StopIteration, ValidationError, AttributeError, IndexError) as error:
         msg = (

@@ -98,6 +98,11 @@ def _print(result: Evaluation) -> None:
     )
     typer.echo(f"PSNR {result.mean('input_psnr_db'):.2f} -> {result.mean('psnr_db'):.2f} dB")
     typer.echo(f"SSIM {result.mean('input_ssim'):.4f} -> {result.mean('ssim'):.4f}")
+    if "y_psnr_db" in result.measures():
+        typer.echo(
+            f"on Y, bicubic -> ours: PSNR {result.mean('input_y_psnr_db'):.2f} -> {result.mean('y_psnr_db'):.2f} dB"
+        )
+        typer.echo(f"on Y, bicubic -> ours: SSIM {result.mean('input_y_ssim'):.4f} -> {result.mean('y_ssim'):.4f}")
     if "lpips" in result.measures():
         typer.echo(f"LPIPS {result.mean('lpips'):.4f}")
     typer.echo(f"{result.mean('gmacs'):.2f} GMACs and {result.mean('seconds'):.2f} s per picture on {result.device}")

@@ -18,8 +18,8 @@ from moceir.models.execution.statistics import Statistics, mean_feature
 from moceir.models.execution.stripes import Crop, by_stripes
 from moceir.models.execution.views import Network, view
 from moceir.models.experts import EXPERT_REACH, Expert
-from moceir.models.layers import FrequencyEmbedding
-from moceir.models.network import DecoderBlock, DecoderStage, EncoderBlock
+from moceir.models.layers import BICUBIC_REACH, FrequencyEmbedding, bicubic
+from moceir.models.network import DecoderBlock, DecoderStage, EncoderBlock, MoCEIR
 from moceir.models.routing import ExpertMixture, Router, RoutingDecision, RoutingRequest
 
 
@@ -112,6 +112,18 @@ class _StripedDecoderStage(DecoderStage):
         return by_stripes(rows, x, skip, reach=1, into=skip)
 
 
+class _StripedNetwork(MoCEIR):
+    def enlarge(self, features: Tensor, images: Tensor) -> Tensor:
+        scale = self.config.scale
+        if scale == 1:
+            return super().enlarge(features, images)
+
+        def rows(crop: Crop, features: Tensor, images: Tensor) -> Tensor:
+            return crop(self.output(features)) + crop(bicubic(images, scale))
+
+        return by_stripes(rows, features, images, reach=BICUBIC_REACH)
+
+
 _STRIPED: dict[type[nn.Module], type[nn.Module]] = {
     EncoderBlock: _StripedEncoderBlock,
     DecoderBlock: _StripedDecoderBlock,
@@ -119,6 +131,7 @@ _STRIPED: dict[type[nn.Module], type[nn.Module]] = {
     Router: _SharingRouter,
     FrequencyEmbedding: _SharingEmbedding,
     DecoderStage: _StripedDecoderStage,
+    MoCEIR: _StripedNetwork,
 }
 
 
