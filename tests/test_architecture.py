@@ -18,7 +18,7 @@ LAYERS = (
     ("config", "files"),
     ("recipe",),
     # L1
-    ("models", "image_io", "degradations", "machine"),
+    ("models", "image_io", "degradations", "machine", "runtimes"),
     # L2
     ("weights", "data"),
     # L3
