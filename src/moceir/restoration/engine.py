@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import time
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from moceir.config import ModelConfig
-from moceir.errors import ConfigError, ImageError
+from moceir.errors import ConfigError
 from moceir.machine.devices import choose_device, choose_precision
-from moceir.machine.memory import available_bytes, describe_bytes, is_out_of_memory
+from moceir.machine.memory import available_bytes, is_out_of_memory
 from moceir.machine.processes import check_fork
 from moceir.models.cost import network_cost
 from moceir.models.execution import for_inference
 from moceir.models.execution.compilation import CompiledInference
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, check_routes, join_decisions
+from moceir.restoration.backends import Room
 from moceir.restoration.memory import needed_bytes
 from moceir.restoration.options import RestoreOptions
+from moceir.restoration.pixels import Images
 from moceir.restoration.reports import routing_reports
 from moceir.restoration.result import RestorationResult
-from moceir.restoration.tiling import restore_in_tiles, tile_sides
+from moceir.restoration.tiling import restore_in_tiles
 from moceir.restoration.tones import keep_tones
-
-FREE_SHARE = 0.9
-"""How much of the free memory is used if no limit is given."""
-ASK_EVERY_S = 1.0
-"""How old an answer may be to how much memory is free: asking takes as long as a small picture."""
-
-FIXED_OPTIONS = ("model", "device", "threads", "compiled")
-"""Options of the loaded network, which all that share it have in common."""
 
 
 def prepare_device(options: RestoreOptions) -> torch.device:
@@ -56,7 +50,7 @@ def _check_fork(device: torch.device) -> None:
 
 
 class Engine:
-    """A loaded network, shared by all restorers that differ only in what they ask of it.
+    """A network in torch as a backend.
 
     Args:
         model: The network; it is moved to the device, to 32-bit floats and to evaluation mode.
@@ -69,9 +63,10 @@ class Engine:
     def __init__(self, model: MoCEIR, options: RestoreOptions) -> None:
         self.device = prepare_device(options)
         self.model = model.to(self.device, torch.float32).eval()
+        self.config = model.config
         self._striped = for_inference(self.model)
         self._compiled = CompiledInference(self.model) if options.compiled else None
-        self._free: tuple[float, int | None] = (-math.inf, None)
+        self._room = Room(str(self.device), partial(available_bytes, self.device))
 
     def check(self, options: RestoreOptions) -> None:
         """Check the options that depend on the network and its device.
@@ -80,9 +75,18 @@ class Engine:
             ConfigError: If the device lacks the precision, or the experts do not fit the network.
         """
         choose_precision(options.precision, self.device)
-        fixed_route(self.model.config, options)
+        fixed_route(self.config, options)
 
-    def restore(self, images: Tensor, options: RestoreOptions) -> RestorationResult[Tensor]:
+    def needed_bytes(self, height: int, width: int, tile: int | None = None, images: int = 1) -> int:
+        """Predict the peak memory of restoring pictures, whole or in tiles, beside the loaded network."""
+        return needed_bytes(self.config, height, width, tile, images, self.device.type)
+
+    def restore(self, images: Images, options: RestoreOptions) -> RestorationResult[Images]:
+        """Restore a batch, as `restore_tensor` does, from and to an array ``(B, 3, H, W)``."""
+        answer = self.restore_tensor(torch.from_numpy(images), options)
+        return answer.with_restored(answer.restored.cpu().numpy())
+
+    def restore_tensor(self, images: Tensor, options: RestoreOptions) -> RestorationResult[Tensor]:
         """Restore a batch.
 
         Args:
@@ -98,57 +102,41 @@ class Engine:
         """
         _check_fork(self.device)
         given = images.to(self.device)
-        restored, decisions, tile_px, seconds = self._in_what_fits(given, options)
+        height, width = given.shape[-2:]
+        (restored, decisions, seconds), tile_px = self._room.fit(
+            given,
+            options.memory_limit,
+            lambda tile, at_a_time: self.needed_bytes(height, width, tile, at_a_time),
+            lambda tile, at_a_time: self._timed(given, tile, at_a_time, options),
+        )
         if options.keep_tones:
             restored = keep_tones(given, restored)
         if options.strength < 1:
             restored = given.lerp(restored, options.strength)
-        height, width = images.shape[-2:]
-        routing = tuple(routing_reports(self.model.config, decisions, height, width))
+        routing = tuple(routing_reports(self.config, decisions, height, width))
         return RestorationResult(restored, routing, width, height, seconds, seconds, tile_px)
 
-    def _in_what_fits(
-        self, images: Tensor, options: RestoreOptions
-    ) -> tuple[Tensor, list[RoutingDecision], int | None, float]:
-        """Restore whole if that fits, else in the largest tiles that do; also gives their side and the seconds."""
-        height, width = images.shape[-2:]
-        room = self._room_bytes(options)
-        needed = 0
-        for tile in (None, *tile_sides(max(height, width))):
-            # Where a batch does not fit whole, its images come one after the other.
-            for at_a_time in sorted({len(images), 1}, reverse=True):
-                needed = needed_bytes(self.model.config, height, width, tile, at_a_time, self.device.type)
-                if room is not None and needed > room:
-                    continue
-                began = time.perf_counter()
-                done = [self._attempt(part, tile, options) for part in images.split(at_a_time)]
-                seconds = time.perf_counter() - began
-                fitted = [part for part in done if part is not None]
-                if len(fitted) == len(done):
-                    restored, decisions = zip(*fitted, strict=True)
-                    blocks = [join_decisions(block) for block in zip(*decisions, strict=True)]
-                    return torch.cat(restored), blocks, tile, seconds
-        has = f"and {describe_bytes(room)} may be used" if room is not None else "which is not there"
-        raise ImageError(
-            f"a picture of {width}x{height} does not fit into the memory of {self.device}: it needs at least "
-            f"{describe_bytes(needed)}, {has}; make it smaller, raise the limit or use another device"
-        )
-
-    def _room_bytes(self, options: RestoreOptions) -> int | None:
-        """Return what a restoration may take; None if nobody knows."""
-        if options.memory_limit is not None:
-            return options.memory_limit
-        asked_at, free = self._free
-        if time.monotonic() - asked_at > ASK_EVERY_S:
-            free = available_bytes(self.device)
-            self._free = (time.monotonic(), free)
-        return None if free is None else int(FREE_SHARE * free)
+    def _timed(
+        self, images: Tensor, tile: int | None, at_a_time: int, options: RestoreOptions
+    ) -> tuple[Tensor, list[RoutingDecision], float] | None:
+        """Restore a batch some images at a time, and measure the seconds; None if memory runs out."""
+        began = time.perf_counter()
+        done: list[tuple[Tensor, list[RoutingDecision]]] = []
+        for part in images.split(at_a_time):
+            attempt = self._attempt(part, tile, options)
+            if attempt is None:
+                return None
+            done.append(attempt)
+        seconds = time.perf_counter() - began
+        restored, decisions = zip(*done, strict=True)
+        blocks = [join_decisions(block) for block in zip(*decisions, strict=True)]
+        return torch.cat(restored), blocks, seconds
 
     def _attempt(
         self, images: Tensor, tile: int | None, options: RestoreOptions
     ) -> tuple[Tensor, list[RoutingDecision]] | None:
         """Restore the images, whole or in tiles; None if memory runs out."""
-        route = fixed_route(self.model.config, options)
+        route = fixed_route(self.config, options)
         routes = None if route is None else route.expand(-1, len(images), -1)
         dtype = choose_precision(options.precision, self.device)
         half = torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)

@@ -18,6 +18,7 @@ from moceir.errors import ConfigError, WeightsError, require_extra
 BACKENDS = {"onnx": (".onnx",), "openvino": (".xml", ".onnx")}
 """Suffixes of the files that each program reads; the first is that of its own files."""
 LIBRARIES = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""What has to be installed for each."""
 INPUT, OUTPUT = "image", "restored"
 """Names of the input and the output of an exported network."""
 CONFIG = "config"

@@ -29,7 +29,7 @@ def start(path: Path, threads: int | None) -> tuple[Callable[[Images], Images], 
 def session(model: Path | bytes, threads: int | None) -> Any:
     """Load a file, or its content, for the processor."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only: they also arrive as exceptions
+    options.log_severity_level = 4  # errors arrive as exceptions and need no second report
     if threads is not None:
         options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

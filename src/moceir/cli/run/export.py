@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from moceir.cli.export import ExportArguments, ExportFormat
 from moceir.cli.run.terminal import echo
 from moceir.errors import OutputError
-from moceir.export import to_onnx, to_openvino
-from moceir.weights import ModelFile, load, read_description, resolve
+from moceir.export.cache import export_model
 
-PROGRAMS = {ExportFormat.onnx: ("onnxruntime", to_onnx), ExportFormat.openvino: ("OpenVINO", to_openvino)}
+PROGRAMS = {ExportFormat.onnx: "onnxruntime", ExportFormat.openvino: "OpenVINO"}
 
 
 def run(arguments: ExportArguments) -> None:
@@ -23,20 +20,9 @@ def run(arguments: ExportArguments) -> None:
     for path in (arguments.output, *weights):
         if path.exists() and not arguments.overwrite:
             raise OutputError(f"{path} exists already; add --overwrite or choose another output")
-    network = load(arguments.model)
-    folder = resolve(arguments.model)
-    description = read_description(folder) if folder.is_dir() else ModelFile(model=network.config)
-    program, write = PROGRAMS[arguments.format]
-    done = write(
-        network,
-        arguments.output,
-        batch=arguments.batch,
-        half=arguments.half,
-        name=Path(arguments.model).name,
-        license=description.license,
-    )
+    done = export_model(arguments.model, arguments.output, arguments.format, batch=arguments.batch, half=arguments.half)
     echo(f"wrote {done.path}: {done.size_bytes / 1e6:.1f} MB, {done.format}")
     echo(
-        f"{program} equals the model in {done.comparisons} comparisons that take every expert; the largest "
-        f"difference is {done.largest_difference:.1e}, where white is 1"
+        f"{PROGRAMS[arguments.format]} equals the model in {done.comparisons} comparisons that take every expert; the "
+        f"largest difference is {done.largest_difference:.1e}, where white is 1"
     )
