@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from moceir import image_io
@@ -31,6 +33,13 @@ def write_photographs(folder: Path, count: int = 8) -> Path:
         coarse = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8)
         image_io.write(folder / f"p{number}.png", image_io.Picture(np.kron(coarse, np.ones((8, 8, 1), dtype=np.uint8))))
     return folder
+
+
+def varied(number: int) -> Tensor:
+    """A picture ``(1, 3, 40, 56)`` of flat colour, texture or both, so that routes differ."""
+    generator = torch.Generator().manual_seed(number)
+    level, texture = torch.rand(2, generator=generator)
+    return (level + texture * torch.randn(1, 3, 40, 56, generator=generator)).clamp(0, 1)
 
 
 def run(*arguments: str | Path) -> Result:

@@ -18,13 +18,14 @@ LAYERS = (
     ("config", "files"),
     ("recipe",),
     # L1
-    ("models", "image_io", "degradations", "machine"),
+    ("models", "image_io", "degradations", "machine", "runtimes"),
     # L2
     ("weights", "data"),
-    # L3
+    # L3. Restoring with another backend exports a model on first use.
+    ("export",),
     ("restoration",),
     # L4
-    ("batch", "evaluation", "training", "insight", "export"),
+    ("batch", "evaluation", "training", "insight"),
     # L5
     ("web", "cluster"),
     ("cli",),

@@ -61,7 +61,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torn = (home / "photo.jpg").read_bytes()
     (home / "torn.jpg").write_bytes(torn[: len(torn) // 2])
     (home / "nothing.jpg").touch()
-    (home / "letter.jpg").write_text("Dear reader")
+    for name in ("letter.jpg", "letter.onnx"):
+        (home / name).write_text("Dear reader")
     pages = small.join(small.invert(), "vertical").copy()
     pages.set_type(pyvips.GValue.gint_type, "page-height", small.height)
     pages.tiffsave(str(home / "pages.tif"))

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from support import varied
 from torch import Tensor
 
 from moceir import MoCEIR, ModelConfig
@@ -17,7 +18,6 @@ from moceir.errors import ExportError
 from moceir.export import to_onnx
 from moceir.export.layers import window_products
 from moceir.models.experts import window_convolution
-from moceir.weights import load
 
 SMALLEST = ModelConfig(
     dim=8, encoder_blocks=(1, 0, 0), latent_blocks=0, decoder_blocks=(1, 1, 0), refinement_blocks=0, heads=(1, 2, 2, 2)
@@ -38,13 +38,6 @@ def pictures(height: int, width: int, count: int = 1, seed: int = 0) -> Tensor:
     return torch.rand(count, 3, height, width, generator=generator)
 
 
-def varied(number: int) -> Tensor:
-    """A picture of flat colour, texture or both, so that routes differ."""
-    generator = torch.Generator().manual_seed(number)
-    level, texture = torch.rand(2, generator=generator)
-    return (level + texture * torch.randn(1, 3, 40, 56, generator=generator)).clamp(0, 1)
-
-
 def seeded(config: ModelConfig) -> MoCEIR:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -52,24 +45,6 @@ def seeded(config: ModelConfig) -> MoCEIR:
         for parameter in network.parameters():  # what starts at zero or one counts as well
             parameter.data += 0.05 * torch.randn_like(parameter)
     return network.eval()
-
-
-@pytest.fixture(scope="module")
-def spread(golden: Path) -> MoCEIR:
-    """A network whose routes differ from picture to picture: what all pictures have in common counts nothing."""
-    network = load(golden / "nano_lightning.ckpt")
-    images = torch.cat([varied(number) for number in range(20)])
-    for router in network.routers():
-        seen: list[Tensor] = []
-        handle = router.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0].mean(dim=(0, 2, 3))))
-        with torch.no_grad():
-            network(images)
-        handle.remove()
-        common = seen[0] / seen[0].norm()
-        weight = router.from_features.weight.data
-        weight -= torch.outer(weight @ common, common)
-        router.from_frequency.weight.data.zero_()
-    return network
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,8 @@ from hypothesis import strategies as st
 from moceir.evaluation.profiling import sample_picture
 from moceir.models.execution.statistics import Statistics
 from moceir.models.network import MoCEIR
-from moceir.restoration.tiling import (
-    PATCH,
-    SMALLEST_TILE,
-    STEP,
-    ramp,
-    restore_in_tiles,
-    sample,
-    spread,
-    starts,
-    tile_sides,
-)
+from moceir.restoration.tiles import SMALLEST_TILE, STEP, ramp, starts, tile_sides
+from moceir.restoration.tiling import PATCH, restore_in_tiles, sample, spread
 from moceir.weights import load
 
 
@@ -33,7 +24,7 @@ def test_weights_add_up_to_one_on_every_pixel(side: int, tile: int) -> None:
     for start in starts(side, tile):
         assert start % STEP == 0
         end = min(start + tile, side)
-        weights = ramp(start, end - start, side)
+        weights = torch.from_numpy(ramp(start, end - start, side))
         assert (weights >= 0).all()
         total[start:end] += weights
     assert torch.allclose(total, torch.ones(side))

@@ -71,8 +71,8 @@ def _row(job: Job, result: RestorationResult[None]) -> dict[str, Any]:
         "bytes": job.target.stat().st_size,
         "seconds": round(result.seconds, 4),
         "network_seconds": round(result.network_seconds, 4),
-        "route": [list(block) for block in result.report.experts],
-        "gmacs": round(result.report.gmacs, 3),
+        "route": [list(block) for block in result.report.experts] if result.routing else None,
+        "gmacs": round(result.report.gmacs, 3) if result.routing else None,
         "tile_px": result.tile_px,
         "notes": list(result.notes),
     }

@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,9 @@ from moceir.batch.planning import Job
 from moceir.errors import ImageError
 from moceir.image_io import Picture
 from moceir.restoration import Restorer
-from moceir.restoration.reports import RoutingReport
+
+if TYPE_CHECKING:
+    from moceir.restoration.reports import RoutingReport
 
 Fields = NDArray[np.float32]
 """Mean colours of a frame, with its size: see `mean_fields`."""
@@ -121,7 +124,7 @@ def shot_route(restorer: Restorer, frames: Sequence[Path]) -> list[list[int]]:
     if len({report.experts for report in reports}) == 1:  # forced ones among them
         return [list(block) for block in reports[0].experts]
     scores = np.mean([[block.scores for block in report.blocks] for report in reports], axis=0)
-    return np.argsort(-scores, axis=1, kind="stable")[:, : restorer.model.config.top_k].tolist()
+    return np.argsort(-scores, axis=1, kind="stable")[:, : restorer.config.top_k].tolist()
 
 
 def probe(restorer: Restorer, picture: Picture) -> RoutingReport:

@@ -37,6 +37,15 @@ class Format(StrEnum):
     tiff = "tiff"
 
 
+class Backend(StrEnum):
+    """Programs that compute the network; ``auto`` follows the suffix of the model."""
+
+    auto = "auto"
+    torch = "torch"
+    onnx = "onnx"
+    openvino = "openvino"
+
+
 @dataclass(frozen=True)
 class RestoreArguments:
     """What ``moceir restore`` was called with.
@@ -104,6 +113,13 @@ def restore_command(
             show_default=False,
         ),
     ] = None,
+    backend: Annotated[
+        Backend,
+        typer.Option(
+            metavar="BACKEND",
+            help="torch, onnx, openvino, or auto: what runs the model if it is an exported file, else torch.",
+        ),
+    ] = Backend.auto,
     device: Device = "auto",
     strength: Annotated[
         float, typer.Option(metavar="0..1", help="How much of the restoration to take: 0 is none, 1 is all.")
@@ -273,6 +289,7 @@ def restore_command(
     asked = {
         "model": model,
         "upscale": upscale,
+        "backend": backend.value,
         "device": device,
         "precision": precision,
         "compiled": compiled,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from moceir.errors import DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 SSIM_WINDOW_PX = 11
 LPIPS_SMALLEST_PX = 31
@@ -30,7 +32,13 @@ def psnr_db(restored: Tensor, clean: Tensor) -> Tensor:
         ``(B,)`` in dB; infinite where the two pictures are equal.
     """
     squared = (restored.double() - clean.double()).square().mean(dim=(1, 2, 3))
-    return -10 * torch.log10(squared)
+    return -10 * squared.log10()
+
+
+def picture_psnr_db(restored: NDArray[np.float32], clean: NDArray[np.float32]) -> float:
+    """Compute the peak signal-to-noise ratio of two pictures in [0, 1], in dB; infinite where they are equal."""
+    squared = float(np.square(restored.astype(np.float64) - clean).mean())
+    return -10 * math.log10(squared) if squared else math.inf
 
 
 def luma(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -104,6 +112,8 @@ def load_lpips(device: torch.device) -> Callable[[NDArray[np.float32], NDArray[n
         MissingExtraError: If lpips or torchvision is missing, or torchvision does not match the installed torch.
         DataError: If the weights cannot be fetched.
     """
+    import torch  # noqa: PLC0415 - pictures are compared without torch, too
+
     try:
         # Imported by name because no extra installs it: a type checker would report a missing import.
         package = importlib.import_module("lpips")

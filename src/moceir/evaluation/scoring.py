@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from moceir import image_io
 from moceir.data.layouts import find_benchmark, find_pairs
-from moceir.data.metrics import luma_scores, psnr_db, ssim
+from moceir.data.metrics import luma_scores, picture_psnr_db, ssim
 from moceir.data.pairs import pair_folders
 from moceir.data.synthesis import sample_generator, to_8_bit
 from moceir.degradations import degrade, parse
@@ -305,8 +305,8 @@ def evaluate(
         on_y = {} if small is None else _scores_on_y(degraded, restored, clean, test_set.scale)
         score = ImageScore(
             image=name,
-            input_psnr_db=_psnr(degraded, clean),
-            psnr_db=_psnr(restored, clean),
+            input_psnr_db=picture_psnr_db(degraded, clean),
+            psnr_db=picture_psnr_db(restored, clean),
             input_ssim=ssim(degraded, clean),
             ssim=ssim(restored, clean),
             seconds=seconds,
@@ -359,12 +359,6 @@ def _read(path: Path, protocol: Protocol, scale: int) -> FloatPixels:
         raise DataError(f"{path} is smaller than {CROP_MULTIPLE} pixels; evaluate it with --protocol uncropped")
     top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
     return pixels[top : top + height, left : left + width]
-
-
-def _psnr(restored: FloatPixels, clean: FloatPixels) -> float:
-    return float(
-        psnr_db(torch.from_numpy(restored).permute(2, 0, 1)[None], torch.from_numpy(clean).permute(2, 0, 1)[None])
-    )
 
 
 def _finite(value: Any) -> Any:

@@ -1,5 +1,5 @@
-"""Files for other programs: ONNX for runtimes, and what stands on it."""
+"""Files for other programs: ONNX, OpenVINO, and what stands on them."""
 
-from moceir.export.onnx_file import Exported, to_onnx
+from moceir.export.exported import Exported, to_onnx, to_openvino
 
-__all__ = ["Exported", "to_onnx"]
+__all__ = ["Exported", "to_onnx", "to_openvino"]

@@ -13,8 +13,8 @@ from moceir.export.operators import OPERATORS, OPSET
 from moceir.export.recording import Recorded, Recorder
 from moceir.models.layers import pad_to_multiple
 from moceir.models.network import MoCEIR
+from moceir.runtimes.files import INPUT, OUTPUT
 
-INPUT, OUTPUT = "image", "restored"
 EXAMPLE = (1, 3, 72, 40)
 """Shape that the network is recorded with; verification uses others."""
 

@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from moceir.config import ModelConfig
 from moceir.errors import ExportError
-from moceir.export.graph import INPUT
 from moceir.models.network import MoCEIR
+from moceir.runtimes.files import INPUT
+from moceir.runtimes.onnx import session
 
 TOLERANCE = 2e-4
 """Largest difference from the network that is allowed, a twentieth of a level of 255."""
 SIZES = ((1, 1), (9, 2), (64, 96), (77, 45))
 """Heights and widths to compare at."""
+ROUTE = "route_{}"
+"""Names of the inputs that choose the experts of each block, deepest first."""
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Candidate(NamedTuple):
+    """An exported file that is to be compared with its network."""
+
+    free: Callable[[Arrays], NDArray[np.float32]]
+    """Runs it as it is."""
+    steered: Callable[[Arrays], NDArray[np.float32]]
+    """Runs it with the experts that inputs choose, see `ROUTE`."""
+    routers: int
+    """How many inputs choose experts."""
 
 
 def on_cpu(network: MoCEIR, *, half: bool) -> MoCEIR:
@@ -31,12 +47,12 @@ def on_cpu(network: MoCEIR, *, half: bool) -> MoCEIR:
     return (plain.half() if half else plain).float()
 
 
-def verify(network: MoCEIR, path: Path, *, batch: bool) -> tuple[int, float]:
-    """Run a file with onnxruntime and compare it with the network.
+def verify(network: MoCEIR, candidate: Candidate, *, batch: bool) -> tuple[int, float]:
+    """Run a file and compare it with the network.
 
     Args:
         network: The network, on the CPU, in evaluation mode.
-        path: The exported file.
+        candidate: The exported file.
         batch: Whether it takes several images.
 
     Returns:
@@ -45,19 +61,17 @@ def verify(network: MoCEIR, path: Path, *, batch: bool) -> tuple[int, float]:
     Raises:
         ExportError: If the difference is larger than `TOLERANCE` or not a number.
     """
-    free, steered = ir.load(path), ir.load(path)
-    entries = _open_routes(steered)
-    run_free, run_steered = _session(free), _session(steered)
+    entries = [ROUTE.format(number) for number in range(candidate.routers)]
     differences: list[float] = []
     for seed, (height, width) in enumerate(SIZES):
         image = _picture(height, width, seed)
         images = torch.cat([image, _picture(height, width, seed + len(SIZES))]) if batch else image
         with torch.inference_mode():
-            differences.append(_difference(network(images), run_free, {INPUT: images}))
+            differences.append(_difference(network(images), candidate.free, {INPUT: images}))
             for route in _routes(network.config):
                 expected, _ = network.restore_with_routing(image, routes=route)
                 chosen = dict(zip(entries, route, strict=True))
-                differences.append(_difference(expected, run_steered, {INPUT: image} | chosen))
+                differences.append(_difference(expected, candidate.steered, {INPUT: image} | chosen))
     largest = max(differences, key=lambda difference: math.inf if math.isnan(difference) else difference)
     if not largest <= TOLERANCE:
         raise ExportError(
@@ -67,6 +81,13 @@ def verify(network: MoCEIR, path: Path, *, batch: bool) -> tuple[int, float]:
     return len(differences), largest
 
 
+def onnx_candidate(path: Path) -> Candidate:
+    """Open an ONNX file as it is, and with the choice of each router as an input."""
+    free, steered = ir.load(path), ir.load(path)
+    routers = _open_routes(steered)
+    return Candidate(_running(free), _running(steered), routers)
+
+
 def _routes(config: ModelConfig) -> Iterator[Tensor]:
     """List routes ``(blocks, 1, top_k)`` that reach every expert in every block."""
     for first in range(config.experts):
@@ -74,25 +95,28 @@ def _routes(config: ModelConfig) -> Iterator[Tensor]:
         yield experts.expand(config.routed_blocks, 1, -1)
 
 
-def _open_routes(model: ir.Model) -> list[str]:
-    """Turn the choice of each router into an input of the graph; return their names, deepest block first."""
+def _open_routes(model: ir.Model) -> int:
+    """Turn the choice of each router into an input of the graph, deepest block first; return how many there are."""
     choices = [node for node in model.graph if node.op_type == "TopK"]
     for number, choice in enumerate(choices):
-        entry = ir.Value(name=f"route_{number}", type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([1, None]))
+        entry = ir.Value(name=ROUTE.format(number), type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([1, None]))
         choice.outputs[1].replace_all_uses_with(entry)
         model.graph.inputs.append(entry)
-    return [f"route_{number}" for number in range(len(choices))]
+    return len(choices)
 
 
-def _session(model: ir.Model) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    serialized = ir.to_proto(model).SerializeToString()
-    return onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
+def _running(model: ir.Model) -> Callable[[Arrays], NDArray[np.float32]]:
+    loaded = session(ir.to_proto(model).SerializeToString(), torch.get_num_threads())
+
+    def run(inputs: Arrays) -> NDArray[np.float32]:
+        (restored,) = loaded.run(None, inputs)
+        return restored
+
+    return run
 
 
-def _difference(expected: Tensor, session: Any, inputs: dict[str, Tensor]) -> float:
-    (restored,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+def _difference(expected: Tensor, run: Callable[[Arrays], NDArray[np.float32]], inputs: dict[str, Tensor]) -> float:
+    restored = run({name: tensor.numpy() for name, tensor in inputs.items()})
     return float(np.abs(restored - expected.numpy()).max())
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-
-import torch
+from typing import TYPE_CHECKING
 
 from moceir.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -37,6 +39,8 @@ def choose_device(device: str | torch.device) -> torch.device:
     Raises:
         ConfigError: If the name is unknown or this machine has no such device.
     """
+    import torch  # noqa: PLC0415 - names of devices are checked without torch, too
+
     name = check_device_name(device)
     present = {
         "cpu": 1,
@@ -76,6 +80,8 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     Raises:
         ConfigError: If the name is unknown, or the device is a processor and cannot compute in float16.
     """
+    import torch  # noqa: PLC0415 - names of precisions are checked without torch, too
+
     name = check_precision_name(precision)
     if name == "auto":
         made_for_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from moceir.errors import ConfigError
 from moceir.machine.allocator import reusable_bytes
+
+if TYPE_CHECKING:
+    import torch
 
 _OUT_OF_MEMORY = re.compile(
     r"DefaultCPUAllocator: (can't allocate|not enough) memory|CUDA error: out of memory|HIP out of memory"
@@ -39,6 +42,8 @@ def parse_bytes(amount: int | str) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, and not that memory was used wrongly."""
+    import torch  # noqa: PLC0415 - amounts of memory are known without torch, too
+
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
@@ -52,10 +57,15 @@ def describe_bytes(amount: float) -> str:
 def available_bytes(device: torch.device) -> int | None:
     """Return how much memory this process can still get on a device without swapping; None where that is unknown."""
     if device.type == "cuda":
+        import torch  # noqa: PLC0415 - whoever has such a device has loaded torch
+
         free = torch.cuda.mem_get_info(device)[0]
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    if device.type != "cpu":
-        return None
+    return available_ram_bytes() if device.type == "cpu" else None
+
+
+def available_ram_bytes() -> int:
+    """Return how much memory of the machine this process can still get without swapping."""
     return min([psutil.virtual_memory().available, *group_bytes(Path("/"))]) + reusable_bytes()
 
 

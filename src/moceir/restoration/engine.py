@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from moceir.config import ModelConfig
-from moceir.errors import ConfigError, TooLargeError
+from moceir.errors import ConfigError
 from moceir.machine.devices import choose_device, choose_precision
-from moceir.machine.memory import available_bytes, describe_bytes, is_out_of_memory
+from moceir.machine.memory import available_bytes, is_out_of_memory
 from moceir.machine.processes import check_fork
 from moceir.models.cost import network_cost
 from moceir.models.execution import for_inference
@@ -22,21 +21,15 @@ from moceir.models.execution.stripes import watch_stripes
 from moceir.models.layers import bicubic
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, check_routes, join_decisions
+from moceir.restoration.backends import Room
 from moceir.restoration.memory import needed_bytes
 from moceir.restoration.options import RestoreOptions
+from moceir.restoration.pixels import Images
 from moceir.restoration.progress import report_progress
 from moceir.restoration.reports import routing_reports
 from moceir.restoration.result import RestorationResult
-from moceir.restoration.tiling import image_sizes, restore_in_tiles, tile_sides
+from moceir.restoration.tiling import image_sizes, restore_in_tiles
 from moceir.restoration.tones import keep_tones
-
-FREE_SHARE = 0.9
-"""How much of the free memory is used if no limit is given."""
-ASK_EVERY_S = 1.0
-"""How old an answer may be to how much memory is free: asking takes as long as a small picture."""
-
-FIXED_OPTIONS = ("model", "device", "threads", "compiled")
-"""Options of the loaded network, which all that share it have in common."""
 
 
 def prepare_device(options: RestoreOptions) -> torch.device:
@@ -61,7 +54,7 @@ def _check_fork(device: torch.device) -> None:
 
 
 class Engine:
-    """A loaded network, shared by all restorers that differ only in what they ask of it.
+    """A network in torch as a backend.
 
     Args:
         model: The network; it is moved to the device, to 32-bit floats and to evaluation mode.
@@ -74,9 +67,10 @@ class Engine:
     def __init__(self, model: MoCEIR, options: RestoreOptions) -> None:
         self.device = prepare_device(options)
         self.model = model.to(self.device, torch.float32).eval()
+        self.config = model.config
         self._striped = for_inference(self.model)
         self._compiled = CompiledInference(self.model) if options.compiled else None
-        self._free: tuple[float, int | None] = (-math.inf, None)
+        self._room = Room(str(self.device), partial(available_bytes, self.device))
 
     def check(self, options: RestoreOptions) -> None:
         """Check the options that depend on the network and its device.
@@ -85,19 +79,27 @@ class Engine:
             ConfigError: If the device lacks the precision, or the experts or the factor do not fit the network.
         """
         choose_precision(options.precision, self.device)
-        fixed_route(self.model.config, options)
-        scale = self.model.config.scale
-        if self.upscale(options) > scale:
+        fixed_route(self.config, options)
+        if self.upscale(options) > self.config.scale:
             raise ConfigError(
-                f"upscale is {options.upscale}, but this network enlarges by {scale}; name another model, or load it "
-                f"anew by moceir.Restorer.from_pretrained(upscale={options.upscale})"
+                f"upscale is {options.upscale}, but this network enlarges by {self.config.scale}; name another model, "
+                f"or load it anew by moceir.Restorer.from_pretrained(upscale={options.upscale})"
             )
 
     def upscale(self, options: RestoreOptions) -> int:
         """Return the factor by which pictures grow."""
-        return self.model.config.scale if options.upscale is None else options.upscale
+        return self.config.scale if options.upscale is None else options.upscale
 
-    def restore(self, images: Tensor, options: RestoreOptions) -> RestorationResult[Tensor]:
+    def needed_bytes(self, height: int, width: int, tile: int | None = None, images: int = 1) -> int:
+        """Predict the peak memory of restoring pictures, whole or in tiles, beside the loaded network."""
+        return needed_bytes(self.config, height, width, tile, images, self.device.type)
+
+    def restore(self, images: Images, options: RestoreOptions) -> RestorationResult[Images]:
+        """Restore a batch, as `restore_tensor` does, from and to an array ``(B, 3, H, W)``."""
+        answer = self.restore_tensor(torch.from_numpy(images), options)
+        return answer.with_restored(answer.restored.cpu().numpy())
+
+    def restore_tensor(self, images: Tensor, options: RestoreOptions) -> RestorationResult[Tensor]:
         """Restore a batch.
 
         Args:
@@ -113,10 +115,15 @@ class Engine:
         """
         _check_fork(self.device)
         given = images.to(self.device)
-        restored, decisions, tile_px, seconds = self._in_what_fits(given, options)
+        height, width = given.shape[-2:]
+        (restored, decisions, seconds), tile_px = self._room.fit(
+            given,
+            options.memory_limit,
+            lambda tile, at_a_time: self.needed_bytes(height, width, tile, at_a_time),
+            lambda tile, at_a_time: self._timed(given, tile, at_a_time, options),
+        )
         upscale = self.upscale(options)
-        height, width = images.shape[-2:]
-        if upscale < self.model.config.scale:
+        if upscale < self.config.scale:
             restored = _reduced(restored, height * upscale, width * upscale)
         if options.keep_tones or options.strength < 1:
             given = bicubic(given, upscale).clamp(0, 1)
@@ -124,52 +131,31 @@ class Engine:
             restored = keep_tones(given, restored)
         if options.strength < 1:
             restored = given.lerp(restored, options.strength)
-        routing = tuple(routing_reports(self.model.config, decisions, height, width))
+        routing = tuple(routing_reports(self.config, decisions, height, width))
         width, height = width * upscale, height * upscale
         return RestorationResult(restored, routing, width, height, seconds, seconds, tile_px, upscale=upscale)
 
-    def _in_what_fits(
-        self, images: Tensor, options: RestoreOptions
-    ) -> tuple[Tensor, list[RoutingDecision], int | None, float]:
-        """Restore whole if that fits, else in the largest tiles that do; also gives their side and the seconds."""
-        height, width = images.shape[-2:]
-        room = self._room_bytes(options)
-        needed = 0
-        for tile in (None, *tile_sides(max(height, width))):
-            # Where a batch does not fit whole, its images come one after the other.
-            for at_a_time in sorted({len(images), 1}, reverse=True):
-                needed = needed_bytes(self.model.config, height, width, tile, at_a_time, self.device.type)
-                if room is not None and needed > room:
-                    continue
-                began = time.perf_counter()
-                done = [self._attempt(part, tile, options) for part in images.split(at_a_time)]
-                seconds = time.perf_counter() - began
-                fitted = [part for part in done if part is not None]
-                if len(fitted) == len(done):
-                    restored, decisions = zip(*fitted, strict=True)
-                    blocks = [join_decisions(block) for block in zip(*decisions, strict=True)]
-                    return restored[0] if len(restored) == 1 else torch.cat(restored), blocks, tile, seconds
-        has = f"and {describe_bytes(room)} may be used" if room is not None else "which is not there"
-        raise TooLargeError(
-            f"a picture of {width}x{height} does not fit into the memory of {self.device}: it needs at least "
-            f"{describe_bytes(needed)}, {has}; make it smaller, raise the limit or use another device"
-        )
-
-    def _room_bytes(self, options: RestoreOptions) -> int | None:
-        """Return what a restoration may take; None if nobody knows."""
-        if options.memory_limit is not None:
-            return options.memory_limit
-        asked_at, free = self._free
-        if time.monotonic() - asked_at > ASK_EVERY_S:
-            free = available_bytes(self.device)
-            self._free = (time.monotonic(), free)
-        return None if free is None else int(FREE_SHARE * free)
+    def _timed(
+        self, images: Tensor, tile: int | None, at_a_time: int, options: RestoreOptions
+    ) -> tuple[Tensor, list[RoutingDecision], float] | None:
+        """Restore a batch some images at a time, and measure the seconds; None if memory runs out."""
+        began = time.perf_counter()
+        done: list[tuple[Tensor, list[RoutingDecision]]] = []
+        for part in images.split(at_a_time):
+            attempt = self._attempt(part, tile, options)
+            if attempt is None:
+                return None
+            done.append(attempt)
+        seconds = time.perf_counter() - began
+        restored, decisions = zip(*done, strict=True)
+        blocks = [join_decisions(block) for block in zip(*decisions, strict=True)]
+        return restored[0] if len(restored) == 1 else torch.cat(restored), blocks, seconds
 
     def _attempt(
         self, images: Tensor, tile: int | None, options: RestoreOptions
     ) -> tuple[Tensor, list[RoutingDecision]] | None:
         """Restore the images, whole or in tiles; None if memory runs out."""
-        route = fixed_route(self.model.config, options)
+        route = fixed_route(self.config, options)
         routes = None if route is None else route.expand(-1, len(images), -1)
         dtype = choose_precision(options.precision, self.device)
         half = torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
@@ -195,13 +181,13 @@ class Engine:
         """Count the values that ``watch_stripes`` reports while the images are restored."""
         batch, _, height, width = images.shape
         sizes = [(height, width)] if tile is None else image_sizes(height, width, tile)
-        padded = [self.model.config.padded_size(*size) for size in sizes]
+        padded = [self.config.padded_size(*size) for size in sizes]
         return batch * self._values_per_pixel * sum(rows * columns for rows, columns in padded)
 
     @cached_property
     def _values_per_pixel(self) -> int:
         """The values that ``watch_stripes`` reports for each padded pixel, counted on the smallest picture."""
-        side = self.model.config.size_multiple
+        side = self.config.size_multiple
         values: list[int] = []
         with torch.inference_mode(), watch_stripes(values.append):
             self._striped(torch.zeros(1, 3, side, side, device=self.device))

@@ -13,15 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from moceir import image_io
-from moceir.data.metrics import psnr_db
+from moceir.data.metrics import picture_psnr_db
 from moceir.errors import ConfigError, ImageError
 from moceir.image_io import Limits, Picture, Pixels
 from moceir.image_io.formats import FORMATS, writable_format
 from moceir.image_io.picture import ICC
-from moceir.machine.memory import available_bytes
+from moceir.machine.memory import available_ram_bytes
 from moceir.machine.processes import check_fork
 from moceir.restoration.options import RestoreOptions
 from moceir.restoration.pixels import enlarge_pixels, to_network_batch
@@ -148,8 +146,7 @@ def limits_that_fit(options: RestoreOptions, upscale: int) -> Limits:
     """
     if options.max_pixels is not None:
         return Limits(options.max_pixels, options.max_bytes, upscale)
-    free = available_bytes(torch.device("cpu"))
-    fitting = Limits.max_pixels if free is None else max(min(Limits.max_pixels, free // BYTES_PER_PIXEL), 1)
+    fitting = max(min(Limits.max_pixels, available_ram_bytes() // BYTES_PER_PIXEL), 1)
     return Limits(fitting, options.max_bytes, upscale)
 
 
@@ -180,4 +177,4 @@ def _psnr_before_and_after_db(before: Picture, after: Picture, clean: Picture) -
         sizes = " and ".join(f"{p.rgb.shape[1]}x{p.rgb.shape[0]}" for p in (before, clean))
         raise ImageError(f"the clean picture to measure against differs in size ({sizes}); correct or leave it out")
     degraded, restored, ideal = (to_network_batch(image_io.to_srgb(picture)) for picture in (before, after, clean))
-    return float(psnr_db(degraded, ideal)), float(psnr_db(restored, ideal))
+    return picture_psnr_db(degraded, ideal), picture_psnr_db(restored, ideal)

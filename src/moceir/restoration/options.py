@@ -15,6 +15,7 @@ from moceir.errors import ConfigError
 from moceir.image_io.formats import DEFAULT_QUALITY, Limits
 from moceir.machine.devices import check_device_name, check_precision_name
 from moceir.machine.memory import parse_bytes
+from moceir.runtimes import BACKENDS
 
 Experts = Literal["auto", "cheapest", "dearest"] | Sequence[int] | Sequence[Sequence[int]]
 """Which experts work on a picture: those that the routers choose, the cheapest or dearest, or given ones per decoder
@@ -29,6 +30,11 @@ EFFORTS: dict[Any, float] = {"low": -1.0, "auto": 0.0, "high": 1.0}
 
 ENLARGING = {2: "tiny-x2", 3: "tiny-x4", 4: "tiny-x4"}
 """Bundled models by the largest factor that they are used for."""
+EXPORTED = tuple(suffixes[0] for suffixes in BACKENDS.values())
+"""Suffixes of exported files."""
+
+FIXED_OPTIONS = ("model", "backend", "device", "threads", "compiled")
+"""Options of the loaded network, which all that share it have in common."""
 
 
 def _checked(check: Callable[[Any], Any]) -> BeforeValidator:
@@ -105,8 +111,12 @@ class RestoreOptions(StrictModel):
     """
 
     model: Annotated[str, _checked(_model)] = "tiny"
-    """The network: a bundled name, a model folder or a published ``.ckpt`` file. With ``upscale``, ``tiny`` stands for
-    ``tiny-x2`` or ``tiny-x4``."""
+    """The network: a bundled name, a model folder, a published ``.ckpt`` file, or a file of ``moceir export``. With
+    ``upscale``, ``tiny`` stands for ``tiny-x2`` or ``tiny-x4``."""
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
+    """What computes the network: ``torch``, or an exported file in onnxruntime (``onnx``) or OpenVINO. ``auto`` follows
+    the model's suffix: ``.onnx`` and ``.xml`` are exported files. Other models are exported on first use, into a
+    cache. Exported files compute on the processor in float32, choose the experts themselves and do not enlarge."""
     upscale: Literal[1, 2, 3, 4] | None = None
     """Factor by which both sides grow: that of the network or a smaller one, to which its result is reduced. None is
     that of the network, which is 1 for those that only restore."""
@@ -151,6 +161,13 @@ class RestoreOptions(StrictModel):
         return ENLARGING.get(self.upscale or 1, self.model) if self.model == "tiny" else self.model
 
     @property
+    def chosen_backend(self) -> str:
+        """The backend, with ``auto`` decided."""
+        if self.backend != "auto":
+            return self.backend
+        return next((name for name, suffixes in BACKENDS.items() if self.model.endswith(suffixes[0])), "torch")
+
+    @property
     def shift(self) -> float:
         """The effort as a number: how far the routers' scores are shifted."""
         return EFFORTS.get(self.effort, 0.0) if isinstance(self.effort, str) else self.effort
@@ -174,4 +191,30 @@ class RestoreOptions(StrictModel):
         if options.experts != "auto" and options.shift:
             msg = f"effort {options.effort} has nothing to choose beside fixed experts; give one of the two"
             raise ConfigError(msg)
+        options._check_backend()
         return options
+
+    def _check_backend(self) -> None:
+        """Refuse what an exported file cannot do.
+
+        Raises:
+            ConfigError: If anything like that is asked.
+        """
+        backend = self.chosen_backend
+        if backend == "torch":
+            if self.model.endswith(EXPORTED):
+                raise ConfigError(f"{self.model} is an exported file, which torch cannot run; leave out the backend")
+            return
+        refused = {
+            "experts": self.experts != "auto",
+            "effort": self.shift != 0,
+            "compiled": self.compiled,
+            "device": not self.device.startswith(("auto", "cpu")),
+            "precision": self.precision not in ("auto", "float32"),
+        }
+        asked = ", ".join(name for name, given in refused.items() if given)
+        if asked:
+            raise ConfigError(
+                f"the backend {backend} cannot follow {asked}: exported files choose the experts themselves, and "
+                "compute on the processor in float32; leave that out, or use the backend torch"
+            )

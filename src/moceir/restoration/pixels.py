@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from moceir.errors import ImageError
 from moceir.image_io import Picture
 from moceir.image_io.colour import fits
 from moceir.image_io.picture import ICC
-from moceir.models.layers import bicubic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Images = NDArray[np.float32]
+"""Images as the network sees them: ``(B, 3, H, W)`` RGB in [0, 1]."""
 
 WHOLE_TYPES = ("uint8", "uint16")
 ROUNDING = 2.0**-10
@@ -75,26 +78,37 @@ def to_batch(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
     low, high = float(tensor.min()), float(tensor.max())
     _check_range(low, high)
-    return (tensor if low >= 0 and high <= 1 else tensor.clamp(0, 1)).to(torch.float32)
+    return (tensor if low >= 0 and high <= 1 else tensor.clamp(0, 1)).float()
 
 
-def to_network_batch(pixels: NDArray[Any]) -> Tensor:
-    """Scale ``(H, W, 3)`` pixels of any type to a float32 batch ``(1, 3, H, W)`` in [0, 1]."""
+def to_network_batch(pixels: NDArray[Any]) -> Images:
+    """Scale ``(H, W, 3)`` pixels of any type to a batch of one in [0, 1]."""
     scaled = np.ascontiguousarray(pixels, dtype=np.float32) / np.float32(_top(pixels.dtype))
-    return torch.from_numpy(scaled).permute(2, 0, 1)[None]
+    return scaled.transpose(2, 0, 1)[None]
 
 
-def from_network_batch(batch: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
+def from_network_batch(batch: Images, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Scale a batch of one back to ``(H, W, 3)`` pixels of a type."""
-    pixels = batch[0].permute(1, 2, 0).cpu().numpy()
+    pixels = batch[0].transpose(1, 2, 0)
     return np.rint(pixels * _top(dtype)).astype(dtype) if dtype.kind == "u" else pixels.astype(dtype)
 
 
 def enlarge_pixels(pixels: NDArray[Any], scale: int) -> NDArray[Any]:
     """Enlarge ``(H, W, N)`` pixels of any type to ``(sH, sW, N)`` bicubically, within the range of their type."""
+    # Only torch enlarges, and exported files do without it.
+    import torch  # noqa: PLC0415
+
+    from moceir.models.layers import bicubic  # noqa: PLC0415
+
     planes = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32)).permute(2, 0, 1)[None]
     larger = bicubic(planes, scale)[0].clamp_(0, _top(pixels.dtype)).permute(1, 2, 0)
     return (larger.round_() if pixels.dtype.kind == "u" else larger).numpy().astype(pixels.dtype)
+
+
+def is_tensor(image: Any) -> TypeGuard[Tensor]:
+    """Return whether something is a tensor of torch. torch is optional here: who has made a tensor has loaded it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(image, torch.Tensor)
 
 
 def is_pil(image: Any) -> bool:

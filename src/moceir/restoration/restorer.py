@@ -15,18 +15,16 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from moceir import image_io
+from moceir.config import ModelConfig
 from moceir.errors import ConfigError
 from moceir.image_io import Limits, Picture, Pixels
 from moceir.machine.memory import describe_bytes
-from moceir.models.network import MoCEIR
-from moceir.restoration.engine import FIXED_OPTIONS, Engine, prepare_device
+from moceir.restoration.backends import Backend, open_backend
 from moceir.restoration.files import (
     Opened,
     as_bytes,
@@ -37,12 +35,16 @@ from moceir.restoration.files import (
     limits_that_fit,
     open_picture,
 )
-from moceir.restoration.memory import peak_bytes
-from moceir.restoration.options import Experts, RestoreOptions
-from moceir.restoration.pixels import from_network_batch, like, to_batch, to_network_batch, to_picture
-from moceir.restoration.reports import RoutingReport
+from moceir.restoration.options import FIXED_OPTIONS, Experts, RestoreOptions
+from moceir.restoration.pixels import from_network_batch, is_tensor, like, to_batch, to_network_batch, to_picture
 from moceir.restoration.result import RestorationResult
-from moceir.weights import load
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from moceir.models.network import MoCEIR
+    from moceir.restoration.reports import RoutingReport
 
 Image = TypeVar("Image")
 """What `Restorer.restore` takes and gives back: an array, a tensor or a PIL image."""
@@ -68,16 +70,26 @@ class Restorer:
     """
 
     def __init__(self, model: MoCEIR, **asked: Any) -> None:
+        # Both need torch, which exported files do without.
+        from moceir.models.network import MoCEIR  # noqa: PLC0415
+        from moceir.restoration.engine import Engine  # noqa: PLC0415
+
         if not isinstance(model, MoCEIR):  # pyright: ignore[reportUnnecessaryIsInstance] - names are an easy mistake
             raise ConfigError(f"a {type(model).__name__} is not a MoCEIR network; use Restorer.from_pretrained(name)")
-        self.options = RestoreOptions(model=IN_MEMORY, **asked)
-        self._engine = Engine(model, self.options)
-        self._engine.check(self.options)
-        self.limits: Limits = limits_that_fit(self.options, self.upscale)
+        options = RestoreOptions(model=IN_MEMORY, **asked)
+        if options.chosen_backend != "torch":
+            raise ConfigError(f"the backend {options.backend} needs a file; use Restorer.from_pretrained(name)")
+        self._use(Engine(model, options), options)
+
+    def _use(self, backend: Backend, options: RestoreOptions) -> None:
+        backend.check(options)
+        self.options = options
+        self._backend = backend
+        self.limits: Limits = limits_that_fit(options, self.upscale)
 
     @classmethod
     def from_pretrained(cls, model: str | os.PathLike[str] = "tiny", **asked: Any) -> Self:
-        """Load a bundled model by name, a model folder, or a published ``.ckpt``.
+        """Load a bundled model by name, a model folder, a published ``.ckpt``, or a file of ``moceir export``.
 
         Args:
             model: Which one.
@@ -96,45 +108,57 @@ class Restorer:
 
         Raises:
             ConfigError: As for the class.
+            MissingExtraError: If the backend is not installed.
             WeightsError: If the model is missing, damaged or unsafe.
         """
-        prepare_device(options)
-        asked = dict(options)
-        del asked["model"]
-        restorer = cls(load(options.network), **asked)
-        restorer.options = options
+        restorer = cls.__new__(cls)
+        restorer._use(open_backend(options), options)
         return restorer
 
     @property
+    def config(self) -> ModelConfig:
+        """Shape of the network."""
+        return self._backend.config
+
+    @property
     def model(self) -> MoCEIR:
-        """The network."""
-        return self._engine.model
+        """The network.
+
+        Raises:
+            ConfigError: If an exported file restores.
+        """
+        return self._backend.model
 
     @property
     def device(self) -> torch.device:
-        """Where the network computes."""
-        return self._engine.device
+        """Where the network computes.
+
+        Raises:
+            ConfigError: If an exported file restores.
+        """
+        return self._backend.device
 
     @property
     def upscale(self) -> int:
         """Factor by which pictures grow."""
-        return self._engine.upscale(self.options)
+        return self._backend.upscale(self.options)
 
     def with_options(self, **changes: Any) -> Self:
         """Return a restorer with the same network, not copied, of which other things are asked.
 
         Args:
-            **changes: Any of the `RestoreOptions` but ``model``, ``device``, ``threads`` and ``compiled``.
+            **changes: Any of the `RestoreOptions` but ``model``, ``backend``, ``device``, ``threads`` and
+                ``compiled``.
 
         Raises:
-            ConfigError: As for the class, or if one of these four would change.
+            ConfigError: As for the class, or if one of these five would change.
         """
         other = copy.copy(self)
         other.options = self.options.changed(**changes)
         for name in FIXED_OPTIONS:
             if getattr(other.options, name) != getattr(self.options, name):
                 raise ConfigError(f"{name} belongs to the loaded network; make another Restorer to change it")
-        self._engine.check(other.options)
+        self._backend.check(other.options)
         if {"max_pixels", "max_bytes", "upscale"} & changes.keys():
             other.limits = limits_that_fit(other.options, other.upscale)
         return other
@@ -186,7 +210,7 @@ class Restorer:
         result = self.run(image, **changes)
         if result.tile_px is not None:
             height, width = result.height // result.upscale, result.width // result.upscale
-            needed = peak_bytes(self.model.config, height, width, device=self.device.type)
+            needed = self._backend.needed_bytes(height, width)
             warnings.warn(
                 f"{width}x{height} pixels were restored in tiles of {result.tile_px}, which is close to "
                 f"the whole but not the same; whole they need {describe_bytes(needed)} of memory",
@@ -194,15 +218,15 @@ class Restorer:
             )
         if not return_routing:
             return result.restored
-        return result.restored, list(result.routing) if isinstance(image, Tensor) else result.report
+        return result.restored, list(result.routing) if is_tensor(image) else result.report
 
     def run(self, image: Image, /, **changes: Any) -> RestorationResult[Image]:
         """Do the same as `restore`, and return all there is to say of it, warning of nothing."""
         if changes:
             return self.with_options(**changes).run(image)
         began = time.perf_counter()
-        if isinstance(image, Tensor):
-            answer = self._engine.restore(to_batch(image), self.options)
+        if is_tensor(image):
+            answer = self._backend.restore_tensor(to_batch(image), self.options)
             restored: Any = answer.restored.to(image.device, image.dtype)
         else:
             picture = to_picture(image)
@@ -274,7 +298,7 @@ class Restorer:
             ImageError: If it does not fit into memory.
         """
         began = time.perf_counter()
-        answer = self._engine.restore(to_network_batch(opened.seen), self.options)
+        answer = self._backend.restore(to_network_batch(opened.seen), self.options)
         pixels = from_network_batch(answer.restored, opened.seen.dtype)
         return answer.with_restored(pixels, seconds=opened.seconds + time.perf_counter() - began)
 

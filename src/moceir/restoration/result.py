@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from moceir.restoration.reports import RoutingReport
+from moceir.errors import ConfigError
+
+if TYPE_CHECKING:
+    from moceir.restoration.reports import RoutingReport
 
 Restored = TypeVar("Restored")
 """Kind of the picture: array, tensor, PIL image or bytes; None for files."""
@@ -20,7 +23,8 @@ class RestorationResult(Generic[Restored]):
     Attributes:
         restored: The restored picture, of the kind that was given: an array, a tensor, a PIL image or the bytes of a
             file. None if it was written to ``target``.
-        routing: Which experts worked on it, one report per image.
+        routing: Which experts worked on it, one report per image; empty where an exported file restored it, which
+            does not tell.
         width: Of the restored picture, in pixels.
         height: Likewise.
         network_seconds: Time in the network.
@@ -51,7 +55,13 @@ class RestorationResult(Generic[Restored]):
 
     @property
     def report(self) -> RoutingReport:
-        """The routing of the picture; of the first one of a batch."""
+        """The routing of the picture; of the first one of a batch.
+
+        Raises:
+            ConfigError: If an exported file restored it.
+        """
+        if not self.routing:
+            raise ConfigError("exported files do not tell which experts worked; restore with the backend torch")
         return self.routing[0]
 
     def with_restored(self, restored: Other, **changes: Any) -> RestorationResult[Other]:

@@ -17,11 +17,8 @@ from torch import Tensor
 from moceir.models.execution import Statistics, for_inference
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision
+from moceir.restoration.tiles import ramp, starts
 
-STEP = 128
-"""Tiles begin at multiples of this many pixels, where windows of the whole picture begin at every level (32 pixels at
-a quarter of its resolution); and they overlap by as much."""
-SMALLEST_TILE = 2 * STEP
 PATCH = 64
 """Side of the patches of a sample: small ones see more of the picture, and more borders that it does not have."""
 
@@ -61,7 +58,7 @@ def restore_in_tiles(
             cut = images[..., top : top + tile, left : left + tile]
             part, decisions = restoring.restore_with_routing(cut, routes=routes)
             rows, columns = (
-                ramp(start, length, side).repeat_interleave(scale).to(part)
+                torch.from_numpy(ramp(start, length, side).repeat(scale)).to(part)
                 for start, length, side in ((top, cut.shape[-2], height), (left, cut.shape[-1], width))
             )
             place = restored[..., top * scale : (top + tile) * scale, left * scale : (left + tile) * scale]
@@ -96,31 +93,3 @@ def spread(length: int, side: int) -> Tensor:
     patches = side // PATCH
     firsts = [(2 * i + 1) * length // (2 * patches) - PATCH // 2 for i in range(patches)]
     return torch.cat([torch.arange(first, first + PATCH) for first in firsts])
-
-
-def starts(side: int, tile: int) -> list[int]:
-    """Where tiles begin along one side of the picture; the last one ends with the picture."""
-    return list(range(0, max(side - STEP, 1), tile - STEP))
-
-
-def ramp(start: int, length: int, side: int) -> Tensor:
-    """Weights of one tile's pixels along one side; those of all tiles add up to 1 everywhere.
-
-    Where two tiles overlap, one fades in and the other out over the middle half: pixels at the very edge of a tile,
-    which saw the least of their surroundings, have no say.
-    """
-    weights = torch.ones(length)
-    fade_in = (2 * (torch.arange(STEP) + 0.5) / STEP - 0.5).clamp(0, 1)
-    if start > 0:
-        weights[:STEP] = fade_in
-    if start + length < side:
-        weights[-STEP:] = 1 - fade_in
-    return weights
-
-
-def tile_sides(largest: int) -> Iterator[int]:
-    """Sides of tiles to try for a picture, from large to small."""
-    side = -(-largest // STEP) * STEP
-    while side > SMALLEST_TILE:
-        side = max(side // 2 // STEP * STEP, SMALLEST_TILE)
-        yield side

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from moceir.cli.export import ExportArguments
+from moceir.cli.export import ExportArguments, ExportFormat
 from moceir.cli.run.terminal import echo
 from moceir.errors import OutputError
-from moceir.export import to_onnx
-from moceir.weights import ModelFile, load, read_description, resolve
+from moceir.export.cache import export_model
+
+PROGRAMS = {ExportFormat.onnx: "onnxruntime", ExportFormat.openvino: "OpenVINO"}
 
 
 def run(arguments: ExportArguments) -> None:
     """Export a model, and print what was compared.
 
     Raises:
-        OutputError: If the file exists already and may not be replaced.
+        OutputError: If a file exists already and may not be replaced.
     """
-    if arguments.output.exists() and not arguments.overwrite:
-        raise OutputError(f"{arguments.output} exists already; add --overwrite or choose another output")
-    network = load(arguments.model)
-    folder = resolve(arguments.model)
-    description = read_description(folder) if folder.is_dir() else ModelFile(model=network.config)
-    done = to_onnx(
-        network,
-        arguments.output,
-        batch=arguments.batch,
-        half=arguments.half,
-        name=Path(arguments.model).name,
-        license=description.license,
-    )
-    echo(f"wrote {done.path}: {done.size_bytes / 1e6:.1f} MB, ONNX opset {done.opset}")
+    weights = [arguments.output.with_suffix(".bin")] if arguments.format is ExportFormat.openvino else []
+    for path in (arguments.output, *weights):
+        if path.exists() and not arguments.overwrite:
+            raise OutputError(f"{path} exists already; add --overwrite or choose another output")
+    done = export_model(arguments.model, arguments.output, arguments.format, batch=arguments.batch, half=arguments.half)
+    echo(f"wrote {done.path}: {done.size_bytes / 1e6:.1f} MB, {done.format}")
     echo(
-        f"onnxruntime equals the model in {done.comparisons} comparisons that take every expert; the largest "
-        f"difference is {done.largest_difference:.1e}, where white is 1"
+        f"{PROGRAMS[arguments.format]} equals the model in {done.comparisons} comparisons that take every expert; the "
+        f"largest difference is {done.largest_difference:.1e}, where white is 1"
     )
