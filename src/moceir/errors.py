@@ -45,6 +45,14 @@ class OutputError(MoceirError):
     """A result cannot be written to the requested location."""
 
 
+class StoreError(MoceirError):
+    """A folder or object store does not exist, refuses access or is out of reach."""
+
+
+class ClusterError(MoceirError):
+    """A cluster is out of reach, or cannot start workers."""
+
+
 class ExportError(MoceirError):
     """An exported file does not reproduce the output of the network."""
 

@@ -23,6 +23,8 @@ COMMANDS = (
     "data list",
     "data check",
     "data pack",
+    "cluster",
+    "cluster restore",
 )
 HEAVY = {"torch", "numpy", "lightning", "pyvips", "skimage", "PIL", "matplotlib"}
 WRONG = (

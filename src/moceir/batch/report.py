@@ -49,7 +49,8 @@ class Report:
         """
         row: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
         if isinstance(outcome, RestorationResult):
-            row |= {"status": "restored", **_row(job, outcome), "error": None}
+            size = job.target.stat().st_size
+            row |= {"status": "restored", **result_row(outcome, size), "error": None}
         else:
             row |= {
                 "status": "skipped" if outcome is None else "failed",
@@ -62,13 +63,19 @@ class Report:
             raise cannot_write(self.path, error) from error
 
 
-def _row(job: Job, result: RestorationResult[None]) -> dict[str, Any]:
+def result_row(result: RestorationResult[Any], written_bytes: int) -> dict[str, Any]:
+    """Return what a report says about a restored picture.
+
+    Args:
+        result: The restoration.
+        written_bytes: Size of the file that was written.
+    """
     row: dict[str, Any] = {
         "width": result.width,
         "height": result.height,
         "megapixels": result.width * result.height / 1e6,
         "upscale": result.upscale,
-        "bytes": job.target.stat().st_size,
+        "bytes": written_bytes,
         "seconds": round(result.seconds, 4),
         "network_seconds": round(result.network_seconds, 4),
         "route": [list(block) for block in result.report.experts] if result.routing else None,

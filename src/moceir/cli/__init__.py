@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from moceir.cli.benchmark import benchmark_command
+from moceir.cli.cluster import cluster_app
 from moceir.cli.convert import convert_command
 from moceir.cli.data import data_app
 from moceir.cli.degrade import degrade_command
@@ -46,6 +47,7 @@ app.command("export")(export_command)
 app.command("convert")(convert_command)
 app.command("signatures")(signatures_command)
 app.add_typer(data_app, name="data")
+app.add_typer(cluster_app, name="cluster")
 
 
 def _print_version(wanted: bool) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 from enum import Enum, StrEnum, auto
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from moceir.restoration.options import Effort, Experts
 
-OUTPUT, ROUTES = "What is written", "Which experts work"
+OUTPUT, ROUTES, LIMITS = "What is written", "Which experts work", "Limits"
 """Panels of the help."""
 
 Model = Annotated[
@@ -22,6 +22,36 @@ Model = Annotated[
         "-m",
         metavar="MODEL",
         help="Name of a bundled model, a model folder, a published .ckpt file, or user/name on the Hugging Face Hub.",
+    ),
+]
+Upscale = Annotated[
+    int | None,
+    typer.Option(
+        "--upscale",
+        metavar="2|3|4",
+        min=1,
+        max=4,
+        help="Enlarge: both sides grow by this factor. The model is then tiny-x2 or tiny-x4, if none is given.",
+        show_default=False,
+    ),
+]
+
+
+class Backend(StrEnum):
+    """Programs that compute the network; ``auto`` follows the suffix of the model."""
+
+    auto = "auto"
+    torch = "torch"
+    onnx = "onnx"
+    openvino = "openvino"
+
+
+BackendOption = Annotated[
+    Backend,
+    typer.Option(
+        "--backend",
+        metavar="BACKEND",
+        help="torch, onnx, openvino, or auto: what runs the model if it is an exported file, else torch.",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]
@@ -105,6 +135,100 @@ ForceExpert = Annotated[
         rich_help_panel=ROUTES,
     ),
 ]
+
+
+class Format(StrEnum):
+    """Formats that are written; ``auto`` is the input's."""
+
+    auto = "auto"
+    png = "png"
+    jpeg = "jpeg"
+    webp = "webp"
+    tiff = "tiff"
+
+
+Strength = Annotated[
+    float, typer.Option(metavar="0..1", help="How much of the restoration to take: 0 is none, 1 is all.")
+]
+KeepTones = Annotated[
+    bool,
+    typer.Option(
+        "--keep-tones",
+        metavar="",
+        help="Keep brightness and colours at large scales: for dusk and mist, which are not faults.",
+    ),
+]
+FileFormat = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="png, jpeg, webp, tiff, or auto: the input's (PNG where that is only read, as AVIF).",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Quality = Annotated[
+    int | None,
+    typer.Option(metavar="1..100", help="Of JPEG and WebP.", show_default="95", rich_help_panel=OUTPUT),
+]
+StripMetadata = Annotated[
+    bool,
+    typer.Option(
+        "--strip-metadata",
+        metavar="",
+        help="Leave out EXIF (with place and time), XMP, IPTC and comments. The colour profile stays.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="What the network may take for a picture, as 4GB; above it, pictures are restored in tiles.",
+        show_default="most of what is free",
+        rich_help_panel=LIMITS,
+    ),
+]
+MaxMegapixels = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NUMBER",
+        min=1e-6,
+        max=1e6,
+        help="Refuse larger pictures: small files can unpack to more than there is memory. Enlarged ones count.",
+        show_default="what memory allows, at most 500",
+        rich_help_panel=LIMITS,
+    ),
+]
+MaxFileSize = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Refuse larger files, as 500MB.", show_default="2GB", rich_help_panel=LIMITS),
+]
+
+
+def asked_options(
+    *,
+    file_format: Format,
+    strip_metadata: bool,
+    max_megapixels: float | None,
+    max_file_size: str | None,
+    **named: Any,
+) -> dict[str, Any]:
+    """Return the fields of ``moceir.RestoreOptions`` for options of the command line; None where one was left out.
+
+    Args:
+        file_format: As for `FileFormat`.
+        strip_metadata: As for `StripMetadata`.
+        max_megapixels: As for `MaxMegapixels`.
+        max_file_size: As for `MaxFileSize`.
+        **named: Options that have the name and the values of their field.
+    """
+    return named | {
+        "format": None if file_format is Format.auto else file_format.value,
+        "metadata": "strip" if strip_metadata else "keep",
+        "max_pixels": None if max_megapixels is None else max_megapixels * 1e6,
+        "max_bytes": max_file_size,
+    }
 
 
 def existing_policy(overwrite: bool, skip_existing: bool) -> Existing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,38 +11,32 @@ import typer
 from moceir.cli.loading import implementation
 from moceir.cli.options import (
     OUTPUT,
+    Backend,
+    BackendOption,
     Compiled,
     Device,
     EffortOption,
+    FileFormat,
     ForceExpert,
+    Format,
+    KeepTones,
+    MaxFileSize,
+    MaxMegapixels,
+    MemoryLimit,
     Model,
     Overwrite,
     Precision,
+    Quality,
     RouteOption,
     SkipExisting,
+    Strength,
+    StripMetadata,
     Threads,
+    Upscale,
+    asked_options,
 )
 
-MANY, LIMITS, SERVER = "Many files", "Limits", "Another machine"
-
-
-class Format(StrEnum):
-    """Formats that are written; ``auto`` is the input's."""
-
-    auto = "auto"
-    png = "png"
-    jpeg = "jpeg"
-    webp = "webp"
-    tiff = "tiff"
-
-
-class Backend(StrEnum):
-    """Programs that compute the network; ``auto`` follows the suffix of the model."""
-
-    auto = "auto"
-    torch = "torch"
-    onnx = "onnx"
-    openvino = "openvino"
+MANY, SERVER = "Many files", "Another machine"
 
 
 @dataclass(frozen=True)
@@ -102,62 +95,18 @@ def restore_command(
         ),
     ] = None,
     model: Model = "tiny",
-    upscale: Annotated[
-        int | None,
-        typer.Option(
-            "--upscale",
-            metavar="2|3|4",
-            min=1,
-            max=4,
-            help="Enlarge: both sides grow by this factor. The model is then tiny-x2 or tiny-x4, if none is given.",
-            show_default=False,
-        ),
-    ] = None,
-    backend: Annotated[
-        Backend,
-        typer.Option(
-            metavar="BACKEND",
-            help="torch, onnx, openvino, or auto: what runs the model if it is an exported file, else torch.",
-        ),
-    ] = Backend.auto,
+    upscale: Upscale = None,
+    backend: BackendOption = Backend.auto,
     device: Device = "auto",
-    strength: Annotated[
-        float, typer.Option(metavar="0..1", help="How much of the restoration to take: 0 is none, 1 is all.")
-    ] = 1.0,
-    keep_tones: Annotated[
-        bool,
-        typer.Option(
-            "--keep-tones",
-            metavar="",
-            help="Keep brightness and colours at large scales: for dusk and mist, which are not faults.",
-        ),
-    ] = False,
-    file_format: Annotated[
-        Format,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="png, jpeg, webp, tiff, or auto: the input's (PNG where that is only read, as AVIF).",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = Format.auto,
-    quality: Annotated[
-        int | None,
-        typer.Option(metavar="1..100", help="Of JPEG and WebP.", show_default="95", rich_help_panel=OUTPUT),
-    ] = None,
+    strength: Strength = 1.0,
+    keep_tones: KeepTones = False,
+    file_format: FileFormat = Format.auto,
+    quality: Quality = None,
     suffix: Annotated[
         str,
         typer.Option(metavar="TEXT", help="Added to names, as _restored.", show_default=False, rich_help_panel=OUTPUT),
     ] = "",
-    strip_metadata: Annotated[
-        bool,
-        typer.Option(
-            "--strip-metadata",
-            metavar="",
-            help="Leave out EXIF (with place and time), XMP, IPTC and comments. The colour profile stays.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
+    strip_metadata: StripMetadata = False,
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
     sequence: Annotated[
@@ -187,30 +136,9 @@ def restore_command(
             rich_help_panel=MANY,
         ),
     ] = None,
-    memory_limit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="What the network may take for a picture, as 4GB; above it, pictures are restored in tiles.",
-            show_default="most of what is free",
-            rich_help_panel=LIMITS,
-        ),
-    ] = None,
-    max_megapixels: Annotated[
-        float | None,
-        typer.Option(
-            metavar="NUMBER",
-            min=1e-6,
-            max=1e6,
-            help="Refuse larger pictures: small files can unpack to more than there is memory. Enlarged ones count.",
-            show_default="what memory allows, at most 500",
-            rich_help_panel=LIMITS,
-        ),
-    ] = None,
-    max_file_size: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Refuse larger files, as 500MB.", show_default="2GB", rich_help_panel=LIMITS),
-    ] = None,
+    memory_limit: MemoryLimit = None,
+    max_megapixels: MaxMegapixels = None,
+    max_file_size: MaxFileSize = None,
     server: Annotated[
         str | None,
         typer.Option(
@@ -286,25 +214,25 @@ def restore_command(
     Every error with what to do about it is in docs/errors.md; formats, colours,
     metadata, reports and sequences are in docs/files.md.
     """
-    asked = {
-        "model": model,
-        "upscale": upscale,
-        "backend": backend.value,
-        "device": device,
-        "precision": precision,
-        "compiled": compiled,
-        "threads": threads,
-        "experts": experts,
-        "effort": effort,
-        "strength": strength,
-        "keep_tones": keep_tones,
-        "memory_limit": memory_limit,
-        "format": None if file_format is Format.auto else file_format.value,
-        "quality": quality,
-        "metadata": "strip" if strip_metadata else "keep",
-        "max_pixels": None if max_megapixels is None else max_megapixels * 1e6,
-        "max_bytes": max_file_size,
-    }
+    asked = asked_options(
+        model=model,
+        upscale=upscale,
+        backend=backend.value,
+        device=device,
+        precision=precision,
+        compiled=compiled,
+        threads=threads,
+        experts=experts,
+        effort=effort,
+        strength=strength,
+        keep_tones=keep_tones,
+        memory_limit=memory_limit,
+        file_format=file_format,
+        quality=quality,
+        strip_metadata=strip_metadata,
+        max_megapixels=max_megapixels,
+        max_file_size=max_file_size,
+    )
     source = context.get_parameter_source("model")
     if server is not None and source is not None and source.name == "DEFAULT":
         del asked["model"]  # the server has a default of its own

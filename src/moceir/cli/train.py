@@ -14,14 +14,24 @@ from moceir.training.options import TrainOptions
 
 
 def train_command(
-    data: Annotated[Path, typer.Option("--data", help="Folder of clean photographs, searched with its sub-folders.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            metavar="PLACE",
+            help="Folder of clean photographs, searched with its sub-folders; a pack, or the URL of one: s3://B/NAME.pack.",
+        ),
+    ],
     recipe: Annotated[
         Path | None, typer.Argument(help="YAML recipe, for example recipes/tiny.yaml; with --continue, that of STATE.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Run folder; else runs/NAME of the recipe, or that of STATE.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from the run folder's last checkpoint; under torchrun, if there is one."),
+    ] = False,
     continue_from: Annotated[
         Path | None,
         typer.Option("--continue", metavar="STATE", help="Train a further stretch from state.safetensors of a run."),
@@ -71,7 +81,7 @@ def train_command(
     else:
         raise typer.BadParameter("give a RECIPE, or --continue with the state of a run")
     options = TrainOptions(
-        data=data,
+        data=Path(),  # found when the work begins: it may have to be fetched
         output=output or folder,
         resume=resume,
         continue_from=continue_from,
@@ -82,4 +92,4 @@ def train_command(
         nodes=nodes,
         workers=workers,
     )
-    implementation("train").run(source, overrides or [], options)
+    implementation("train").run(source, overrides or [], data, options)

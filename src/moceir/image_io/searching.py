@@ -43,7 +43,7 @@ class Search:
     skipped: Counter[str] = field(default_factory=Counter[str])
     unread: list[OSError] = field(default_factory=list[OSError])
 
-    def report(self, entry: Path) -> None:
+    def report(self, entry: object) -> None:
         """Log one line about the files that were skipped, if there are any."""
         if self.skipped:
             counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.skipped.items()))
@@ -118,7 +118,7 @@ def sift(files: Iterable[Path], base: Path, suffixes: Sequence[str] = SUFFIXES) 
     """
     found = Search()
     for path in files:
-        kind = _kind_to_skip(path.relative_to(base), suffixes)
+        kind = kind_to_skip(path.relative_to(base), suffixes)
         if kind:
             found.skipped[kind] += 1
         elif not path.is_dir():  # links that lead nowhere are named when they are read
@@ -135,8 +135,13 @@ def matching_name(place: PurePath | str) -> str:
     return unicodedata.normalize("NFC", PurePath(place).with_suffix("").as_posix())
 
 
-def _kind_to_skip(place: Path, suffixes: Sequence[str]) -> str:
-    """Kind of a file that is skipped; empty for pictures."""
+def kind_to_skip(place: PurePath, suffixes: Sequence[str] = SUFFIXES) -> str:
+    """Return the kind of a file that is skipped, for example ``HEIC``; empty for pictures.
+
+    Args:
+        place: The file, relative to the folder that is searched.
+        suffixes: Endings of names that count, in lower case.
+    """
     folders = [part.lower() for part in place.parts[:-1]]
     if any(folder in SIDE_FOLDERS or folder.endswith(_SIDE_SUFFIXES) for folder in folders):
         return _IN_SIDE_FOLDERS

@@ -16,7 +16,7 @@ class TrainOptions:
     output: Path
     """Run folder for the recipe, checkpoints, TensorBoard logs, and the model in ``best``."""
     resume: bool = False
-    """Resume from the last checkpoint in the run folder."""
+    """Resume from the last checkpoint in the run folder. Under torchrun, start if there is none."""
     continue_from: Path | None = None
     """State of an earlier stretch to continue from."""
     start: str | None = None

@@ -210,6 +210,10 @@ def _prepare_folder(recipe: Recipe, options: TrainOptions) -> Path | None:
         _write_recipe(recipe, options)
         return None
     if not last.exists():
+        if torch.distributed.is_torchelastic_launched():
+            # torchrun repeats its command, whether the run had come to a first checkpoint or not.
+            _write_recipe(recipe, options)
+            return None
         msg = f"{options.output} holds no checkpoint to resume from; start without --resume"
         raise ConfigError(msg)
     if load_recipe(saved).model_dump_json() != recipe.model_dump_json():  # the order of tasks counts too

@@ -47,7 +47,9 @@ def run(arguments: RestoreArguments) -> None:
     """
     _check_usage(arguments)
     existing = existing_policy(arguments.overwrite, arguments.skip_existing)
-    options = _options(arguments)
+    options = restore_options(arguments.asked, arguments.force_expert)
+    if arguments.sequence and (options.experts != "auto" or options.shift):
+        raise typer.BadParameter("--sequence chooses the experts itself; leave out --effort, --experts, --force-expert")
     if STREAM in (*arguments.inputs, arguments.output):
         _restore_stream(arguments, options, existing)
         return
@@ -89,22 +91,23 @@ def _check_usage(arguments: RestoreArguments) -> None:
         raise typer.BadParameter(f"'{suffix}' is added to names and cannot hold a slash; give -o OUTPUT for a folder")
 
 
-def _options(arguments: RestoreArguments) -> RestoreOptions:
+def restore_options(asked: Mapping[str, Any], force_expert: str | None) -> RestoreOptions:
     """Build the options from those that were given.
 
+    Args:
+        asked: Fields of the options; None where one was left out.
+        force_expert: ``cheapest`` or ``dearest``.
+
     Raises:
-        typer.BadParameter: If experts are given twice, or beside ``--sequence``.
+        typer.BadParameter: If experts are given twice.
         ConfigError: If a value is wrong.
     """
-    given = {name: value for name, value in arguments.asked.items() if value is not None}
-    if arguments.force_expert is not None:
+    given = {name: value for name, value in asked.items() if value is not None}
+    if force_expert is not None:
         if "experts" in given:
             raise typer.BadParameter("give one of --experts and --force-expert")
-        given["experts"] = arguments.force_expert
-    options = RestoreOptions(**given)
-    if arguments.sequence and (options.experts != "auto" or options.shift):
-        raise typer.BadParameter("--sequence chooses the experts itself; leave out --effort, --experts, --force-expert")
-    return options
+        given["experts"] = force_expert
+    return RestoreOptions(**given)
 
 
 def _check_quality(options: RestoreOptions, kinds: set[str | None]) -> None:
