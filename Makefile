@@ -9,15 +9,21 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-versio
 CREATED := $(VENV)/.created
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
+PAGE := examples/browser
+RUNTIME := $(PAGE)/runtime/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test clean
+.PHONY: help demo browser test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(CORE) ## restore the example pictures into demo/ and print how much better they got
 	@$(BIN)/python examples/demo.py
+
+browser: $(DEV) $(RUNTIME) ## build the page that restores pictures in a browser (needs npm)
+	@$(BIN)/moceir export tiny -o $(PAGE)/model.onnx --half
+	@echo "now run: $(BIN)/python $(PAGE)/serve.py"
 
 test: $(DEV) ## run all checks: ruff, basedpyright, pytest
 	@echo "ruff check"
@@ -27,12 +33,15 @@ test: $(DEV) ## run all checks: ruff, basedpyright, pytest
 	@echo "basedpyright"
 	@$(BIN)/basedpyright
 	@echo "pytest"
+	@# Where npm or its network is missing, the tests of the page are skipped.
+	@$(MAKE) --silent $(RUNTIME) >/dev/null 2>&1 || echo "npm cannot install onnxruntime-web: $(PAGE) is not tested"
 	@# A process for each core, of one thread each: more threads than cores would wait for each other.
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 clean: ## remove the virtual environment, the demo's results and all caches
 	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis build dist
-	find src tests examples benchmarks studies tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(PAGE)/node_modules $(PAGE)/runtime $(PAGE)/*.onnx
+	find src tests examples integrations benchmarks studies tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CREATED):
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
@@ -52,3 +61,8 @@ $(DEV): pyproject.toml constraints.txt | $(CREATED)
 	@# Without their dependencies: spandrel asks for torchvision, which nothing here needs.
 	@$(PIP_INSTALL) --no-deps spandrel einops
 	@touch $(CORE) $@
+
+$(RUNTIME): $(PAGE)/package-lock.json $(PAGE)/build.mjs
+	@echo "installing onnxruntime-web into $(PAGE)"
+	@cd $(PAGE) && npm ci --silent && npm run --silent build
+	@touch $@

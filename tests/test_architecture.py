@@ -37,7 +37,7 @@ FREE = ("__init__", "__main__")
 """The facade and the entry point: they may import anything, and nothing may import them."""
 
 LONGEST_FILE = 400
-FOLDERS = ("src", "tests", "benchmarks", "studies", "tools", "examples")
+FOLDERS = ("src", "tests", "benchmarks", "studies", "tools", "examples", "integrations")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("benchmarks", "studies", "tools")
 PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md", "examples/browser/README.md")),
+    *sorted((ROOT / "integrations").rglob("*.md")),
     *(ROOT / folder / "README.md" for folder in FOLDERS),
     *sorted((ROOT / "src" / "moceir" / "pretrained").rglob("*.md")),
 ]
@@ -26,7 +27,7 @@ def test_the_table_of_a_folder_lists_its_scripts(folder: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_files_that_a_page_names_exist(page: Path) -> None:
-    roots = "|".join((*FOLDERS, "docs", "examples", "recipes", "src", "tests"))
+    roots = "|".join((*FOLDERS, "docs", "examples", "integrations", "recipes", "src", "tests"))
     named = re.findall(rf"(?<![\w/.])(?:{roots})/[\w/]+\.(?:py|yaml)\b", page.read_text(encoding="utf-8"))
     assert [name for name in named if not (ROOT / name).is_file()] == []
 
