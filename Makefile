@@ -10,8 +10,11 @@ CREATED := $(VENV)/.created
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
 
+# The variable silences Material's advertisement of its successor.
+SITE := NO_MKDOCS_2_WARNING=true OMP_NUM_THREADS=1 $(BIN)/mkdocs build --quiet
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test clean
+.PHONY: help demo test docs release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,12 +29,21 @@ test: $(DEV) ## run all checks: ruff, basedpyright, pytest
 	@$(BIN)/ruff format --check --quiet
 	@echo "basedpyright"
 	@$(BIN)/basedpyright
+	@echo "mkdocs build --strict"
+	@$(SITE)
 	@echo "pytest"
 	@# A process for each core, of one thread each: more threads than cores would wait for each other.
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-clean: ## remove the virtual environment, the demo's results and all caches
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis build dist
+docs: $(DEV) ## build the documentation into site/, with its examples executed; warnings are errors
+	@$(SITE)
+	@echo "open site/index.html"
+
+release: $(DEV) ## build sdist and wheel into dist/, try the wheel in a fresh environment, write SBOM and checksums
+	@$(BIN)/python tools/release.py
+
+clean: ## remove the virtual environment, the demo's results, the site, built packages and all caches
+	rm -rf $(VENV) demo .cache .pytest_cache .ruff_cache .hypothesis build dist site
 	find src tests examples benchmarks studies tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CREATED):
