@@ -14,7 +14,7 @@ DEV := $(VENV)/.installed-dev
 SITE := NO_MKDOCS_2_WARNING=true OMP_NUM_THREADS=1 $(BIN)/mkdocs build --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs release clean
+.PHONY: help demo test docs audit release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ help: ## list the targets
 demo: $(CORE) ## restore the example pictures into demo/ and print how much better they got
 	@$(BIN)/python examples/demo.py
 
-test: $(DEV) ## run all checks: ruff, basedpyright, pytest
+test: $(DEV) ## run all checks: ruff, basedpyright, the build of the site, pytest
 	@echo "ruff check"
 	@$(BIN)/ruff check --quiet
 	@echo "ruff format --check"
@@ -38,6 +38,10 @@ test: $(DEV) ## run all checks: ruff, basedpyright, pytest
 docs: $(DEV) ## build the documentation into site/, with its examples executed; warnings are errors
 	@$(SITE)
 	@echo "open site/index.html"
+
+audit: $(DEV) ## look for known vulnerabilities in the versions of constraints.txt; never fails
+	@$(BIN)/pip-audit --disable-pip --no-deps --progress-spinner off -r constraints.txt \
+	    || echo "warning: pip-audit found something, or could not reach its database"
 
 release: $(DEV) ## build sdist and wheel into dist/, try the wheel in a fresh environment, write SBOM and checksums
 	@$(BIN)/python tools/release.py

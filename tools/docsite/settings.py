@@ -96,5 +96,5 @@ def _inner_model(kind: Any) -> type[BaseModel] | None:
 
 
 def _code(text: str) -> str:
-    """Turn the double backticks of docstrings into those of Markdown, join the lines, and protect the bars of tables."""
+    """Turn a docstring into a cell of a Markdown table: single backticks, one line, and no bars."""
     return re.sub(r"``(.+?)``", r"`\1`", " ".join(text.split())).replace("|", "\\|")
