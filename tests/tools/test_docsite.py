@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from docsite import commands, external, gallery, history, results, settings
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import PluginCollection
 from mkdocs.structure.files import Files
 from typer.main import get_command
 
@@ -67,6 +68,8 @@ def test_tables_of_results_have_the_numbers_of_the_model_folder() -> None:
 
 def test_links_out_of_the_documentation_lead_to_copies() -> None:
     config, files = MkDocsConfig(), Files([])
+    config.plugins = PluginCollection()
+    config.plugins.on_startup(command="build", dirty=False)  # MkDocs makes files only after an event
 
     def led(link: str, page: str) -> str:
         return external.rewrite_links(f"see [it]({link})", page, ROOT, config, files).removeprefix("see [it](")[:-1]

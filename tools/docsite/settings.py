@@ -73,7 +73,7 @@ def _type_name(kind: Any) -> str:
     if origin is dict:
         return f"{_type_name(inside[1])} by name"
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return "keys, see below"
+        return "keys below"
     return {"str": "text", "bool": "true or false", "Path": "path", "float": "number", "int": "integer"}.get(
         kind.__name__, kind.__name__
     )
