@@ -12,8 +12,11 @@ DEV := $(VENV)/.installed-dev
 PAGE := examples/browser
 RUNTIME := $(PAGE)/runtime/.installed
 
+# The variable silences Material's advertisement of its successor.
+SITE := NO_MKDOCS_2_WARNING=true OMP_NUM_THREADS=1 $(BIN)/mkdocs build --quiet
+
 .DEFAULT_GOAL := help
-.PHONY: help demo browser test clean
+.PHONY: help demo browser test docs audit release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,21 +28,34 @@ browser: $(DEV) $(RUNTIME) ## build the page that restores pictures in a browser
 	@$(BIN)/moceir export tiny -o $(PAGE)/model.onnx --half
 	@echo "now run: $(BIN)/python $(PAGE)/serve.py"
 
-test: $(DEV) ## run all checks: ruff, basedpyright, pytest
+test: $(DEV) ## run all checks: ruff, basedpyright, the build of the site, pytest
 	@echo "ruff check"
 	@$(BIN)/ruff check --quiet
 	@echo "ruff format --check"
 	@$(BIN)/ruff format --check --quiet
 	@echo "basedpyright"
 	@$(BIN)/basedpyright
+	@echo "mkdocs build --strict"
+	@$(SITE)
 	@echo "pytest"
 	@# Where npm or its network is missing, the tests of the page are skipped.
 	@$(MAKE) --silent $(RUNTIME) >/dev/null 2>&1 || echo "npm cannot install onnxruntime-web: $(PAGE) is not tested"
 	@# A process for each core, of one thread each: more threads than cores would wait for each other.
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-clean: ## remove the virtual environment, the demo's results and all caches
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis build dist
+docs: $(DEV) ## build the documentation into site/, with its examples executed; warnings are errors
+	@$(SITE)
+	@echo "open site/index.html"
+
+audit: $(DEV) ## look for known vulnerabilities in the versions of constraints.txt; never fails
+	@$(BIN)/pip-audit --disable-pip --no-deps --progress-spinner off -r constraints.txt \
+	    || echo "warning: pip-audit found something, or could not reach its database"
+
+release: $(DEV) ## build sdist and wheel into dist/, try the wheel in a fresh environment, write SBOM and checksums
+	@$(BIN)/python tools/release.py
+
+clean: ## remove the virtual environment, the demo's results, the site, built packages and all caches
+	rm -rf $(VENV) demo .cache .pytest_cache .ruff_cache .hypothesis build dist site
 	rm -rf $(PAGE)/node_modules $(PAGE)/runtime $(PAGE)/*.onnx
 	find src tests examples integrations benchmarks studies tools -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -23,6 +23,15 @@ from moceir.evaluation.sheet import stack_rows
 
 HERE = Path(__file__).parent
 MARGIN_PX, LABEL_PX = 8, 24
+SHOWN = {
+    "noise50_astronaut": "noise",
+    "rain_rocket": "rain",
+    "haze_astronaut": "haze",
+    "low_light_coffee": "low light",
+    "blur_chelsea": "blur: hardly better",
+}
+"""Pictures of the figure, with their titles."""
+WINDOW_PX = 248
 
 
 def main() -> int:
@@ -30,6 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="tiny", help="name of a bundled model or model folder")
     parser.add_argument("--output", type=Path, default=Path("demo"), help="folder for the results")
+    parser.add_argument("--figure", type=Path, help="also draw the picture of the README to this file")
     arguments = parser.parse_args()
 
     restorer = Restorer.from_pretrained(arguments.model)
@@ -49,11 +59,28 @@ def main() -> int:
         labels = (f"{degraded_file.stem}: {before:.1f} dB", f"restored: {after:.1f} dB", "clean")
         rows.append(sheet_row([degraded, restored, clean], labels))
     stack_rows(rows).save(arguments.output / "sheet.png")
+    if arguments.figure:
+        before_and_after(arguments.output).save(arguments.figure, quality=92)
     Console().print(table)
     print(f"pictures and sheet.png are in {arguments.output}")
     if worse:
         print(f"got worse: {', '.join(worse)}", file=sys.stderr)
     return 1 if worse else 0
+
+
+def before_and_after(restored: Path) -> Image.Image:
+    """Draw the centres of some pictures, degraded above restored, at full resolution."""
+    step = WINDOW_PX + MARGIN_PX
+    figure = Image.new("RGB", (len(SHOWN) * step + MARGIN_PX, LABEL_PX + 2 * step), "white")
+    draw = ImageDraw.Draw(figure)
+    for column, (name, title) in enumerate(SHOWN.items()):
+        left = MARGIN_PX + column * step
+        draw.text((left, 3), title, fill="black", font=ImageFont.load_default(16))
+        for row, folder in enumerate((HERE / "degraded", restored)):
+            picture = Image.open(folder / f"{name}.png")
+            x, y = (picture.width - WINDOW_PX) // 2, (picture.height - WINDOW_PX) // 2
+            figure.paste(picture.crop((x, y, x + WINDOW_PX, y + WINDOW_PX)), (left, LABEL_PX + row * step))
+    return figure
 
 
 def psnr(restored: image_io.Pixels, clean: image_io.Pixels) -> float:

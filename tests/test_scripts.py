@@ -10,8 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("benchmarks", "studies", "tools")
 PAGES = [
-    *sorted((ROOT / "docs").glob("*.md")),
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md", "examples/browser/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "examples").rglob("README.md")),
     *sorted((ROOT / "integrations").rglob("*.md")),
     *(ROOT / folder / "README.md" for folder in FOLDERS),
     *sorted((ROOT / "src" / "moceir" / "pretrained").rglob("*.md")),

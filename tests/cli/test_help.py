@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -67,3 +68,16 @@ def test_wrong_usage_is_refused_before_anything_heavy_is_loaded() -> None:
     results, modules = run_all(*WRONG)
     assert [code for code, _ in results] == [2] * len(WRONG)
     assert not modules & HEAVY
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    def completed(words: str, position: int) -> list[str]:
+        asked = {"_MOCEIR_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(position)}
+        code = "import sys; sys.argv = ['moceir']; from moceir.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True, timeout=60, check=True
+        )
+        return done.stdout.split()
+
+    assert completed("moceir res", 1) == ["restore"]
+    assert "--memory-limit" in completed("moceir restore --mem", 2)

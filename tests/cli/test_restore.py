@@ -6,10 +6,12 @@ import os
 import pickle
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support import moceir_process, run, write_picture
 
 import moceir
@@ -210,10 +212,16 @@ def test_bad_models_give_one_line_and_no_traceback(tmp_path: Path) -> None:
     assert not (tmp_path / "out.png").exists()
 
 
-def test_help_and_version_answer_without_torch() -> None:
+def test_version_tells_what_a_report_of_a_problem_needs() -> None:
+    first, second, third = moceir_process("--version").stdout.splitlines()
+    assert first == f"moceir {version('moceir')}"
+    assert second.startswith(f"torch {torch.__version__}, device ")
+    assert third == "weights tiny"
+
+
+def test_help_answers_without_torch() -> None:
     code = "import sys; from moceir.cli import app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
-    assert "moceir" in moceir_process("--version").stdout
     help_text = moceir_process("--help").stdout
     assert all(command in help_text for command in ("restore", "degrade", "train", "evaluate"))
 

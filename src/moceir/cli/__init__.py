@@ -7,7 +7,6 @@ command is declared in a module of its own, which imports nothing heavy. Its wor
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import Annotated
 
@@ -21,6 +20,7 @@ from moceir.cli.degrade import degrade_command
 from moceir.cli.evaluate import evaluate_command
 from moceir.cli.export import export_command
 from moceir.cli.inspect import inspect_command
+from moceir.cli.loading import implementation
 from moceir.cli.log import show_log
 from moceir.cli.restore import restore_command
 from moceir.cli.serve import serve_command
@@ -32,7 +32,6 @@ app = typer.Typer(
     name="moceir",
     help="Give it any degraded photograph and it gives back a clean one, without being told what is wrong.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -52,15 +51,17 @@ app.add_typer(cluster_app, name="cluster")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        metadata = importlib.import_module("importlib.metadata")  # a tenth of the time that --help takes
-        typer.echo(f"moceir {metadata.version('moceir')}")
+        implementation("version").run()
         raise typer.Exit
 
 
 @app.callback()
 def moceir(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print versions, device and weights, and stop."
+        ),
     ] = False,
 ) -> None:
     """Give it any degraded photograph and it gives back a clean one, without being told what is wrong."""

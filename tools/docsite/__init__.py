@@ -1,0 +1,1 @@
+"""Parts of the documentation site that are made from the code and from result files when the site is built."""
