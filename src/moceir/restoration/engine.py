@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from functools import cached_property, partial
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,6 @@ from moceir.machine.processes import check_fork
 from moceir.models.cost import network_cost
 from moceir.models.execution import for_inference
 from moceir.models.execution.compilation import CompiledInference
-from moceir.models.execution.stripes import watch_stripes
 from moceir.models.layers import bicubic
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, check_routes, join_decisions
@@ -25,7 +24,7 @@ from moceir.restoration.backends import Room
 from moceir.restoration.memory import needed_bytes
 from moceir.restoration.options import RestoreOptions
 from moceir.restoration.pixels import Images
-from moceir.restoration.progress import report_progress
+from moceir.restoration.progress import report_progress, values_per_pixel
 from moceir.restoration.reports import routing_reports
 from moceir.restoration.result import RestorationResult
 from moceir.restoration.tiling import image_sizes, restore_in_tiles
@@ -182,16 +181,13 @@ class Engine:
         batch, _, height, width = images.shape
         sizes = [(height, width)] if tile is None else image_sizes(height, width, tile)
         padded = [self.config.padded_size(*size) for size in sizes]
-        return batch * self._values_per_pixel * sum(rows * columns for rows, columns in padded)
+        of_pixel = values_per_pixel(self.config)  # pyright: ignore[reportArgumentType] - pydantic makes a hash
+        return batch * of_pixel * sum(rows * columns for rows, columns in padded)
 
-    @cached_property
-    def _values_per_pixel(self) -> int:
-        """The values that ``watch_stripes`` reports for each padded pixel, counted on the smallest picture."""
-        side = self.config.size_multiple
-        values: list[int] = []
-        with torch.inference_mode(), watch_stripes(values.append):
-            self._striped(torch.zeros(1, 3, side, side, device=self.device))
-        return sum(values) // side**2
+
+def _reduced(images: Tensor, height: int, width: int) -> Tensor:
+    """Reduce what was enlarged too much, with antialiasing."""
+    return F.interpolate(images, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def _reduced(images: Tensor, height: int, width: int) -> Tensor:
