@@ -145,7 +145,7 @@ class Engine:
                 if len(fitted) == len(done):
                     restored, decisions = zip(*fitted, strict=True)
                     blocks = [join_decisions(block) for block in zip(*decisions, strict=True)]
-                    return restored[0] if len(restored) == 1 else torch.cat(restored), blocks, tile, seconds
+                    return torch.cat(restored), blocks, tile, seconds
         has = f"and {describe_bytes(room)} may be used" if room is not None else "which is not there"
         raise ImageError(
             f"a picture of {width}x{height} does not fit into the memory of {self.device}: it needs at least "
