@@ -294,7 +294,7 @@ def test_an_interruption_finishes_the_picture_in_hand(
 
 
 def test_enlarging(tmp_path: Path, folder: Path) -> None:
-    """A model that enlarges by 4, asked for 4 and for less; a model that does not is refused before anything is done."""
+    """A model that enlarges by 4, asked for 4, for less, and for more than a limit allows."""
     network = moceir.MoCEIR(moceir.preset("nano").model_copy(update={"scale": 4}))
     model = tmp_path / "model"
     network.save_pretrained(model)
