@@ -16,10 +16,12 @@ from profiles import rgb_profile
 
 from moceir import image_io
 from moceir.image_io import exif
+from moceir.image_io.containers.png import packed
 from moceir.image_io.photoshop import enlarged as enlarged_resources
 from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.restoration import Restorer
+from moceir.restoration.pixels import enlarge_pixels
 
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -94,25 +96,23 @@ def test_files_keep_their_size_on_paper(restorer: Restorer, tmp_path: Path, suff
         options["dpi"] = (72, 72)
     Image.fromarray(pixels(10, 12, 3)).save(source, **options)
     result = restorer.restore_file(source, target)
-    written = Image.open(target)
-    upright = (40, 48) if suffix != ".tif" else (48, 40)
-    assert (result.width, result.height) == upright
-    assert written.size == (48, 40), "stored as the source is"
-    if suffix != ".webp":
-        assert written.info["dpi"] == pytest.approx((288, 288), abs=0.1)
-    if suffix != ".tif":
-        inner = written.getexif().get_ifd(34665)
-        assert (inner[40962], inner[40963]) == (48, 40)
-        assert written.getexif()[282] == 288
+    assert (result.width, result.height) == ((40, 48) if suffix != ".tif" else (48, 40))
+    with Image.open(target) as written:
+        assert written.size == (48, 40), "stored as the source is"
+        if suffix != ".webp":
+            assert written.info["dpi"] == pytest.approx((288, 288), abs=0.1)
+        if suffix != ".tif":
+            inner = written.getexif().get_ifd(34665)
+            assert (inner[40962], inner[40963]) == (48, 40)
+            assert written.getexif()[282] == 288
 
 
 def test_png_chunks_follow(restorer: Restorer) -> None:
-    info = PngInfo()
-    info.add(b"pHYs", struct.pack(">IIB", 2835, 5670, 1))
-    info.add(b"oFFs", struct.pack(">iiB", -5, 7, 0))
     file = io.BytesIO()
-    Image.fromarray(pixels(10, 12, 3)).save(file, "PNG", pnginfo=info)
-    written = restorer.restore_bytes(file.getvalue()).restored
+    Image.fromarray(pixels(10, 12, 3)).save(file, "PNG")
+    header, rest = file.getvalue()[:33], file.getvalue()[33:]
+    chunks = packed(b"pHYs", struct.pack(">IIB", 2835, 5670, 1)) + packed(b"oFFs", struct.pack(">iiB", -5, 7, 0))
+    written = restorer.restore_bytes(header + chunks + rest).restored
     assert struct.pack(">IIB", 4 * 2835, 4 * 5670, 1) in written
     assert struct.pack(">iiB", -20, 28, 0) in written
     assert written.count(b"pHYs") == 1
@@ -138,7 +138,8 @@ def test_geotiff_tags_are_named(restorer: Restorer, tmp_path: Path) -> None:
     Image.fromarray(pixels(10, 12, 3)).save(tmp_path / "in.tif", tiffinfo=tags)
     result = restorer.restore_file(tmp_path / "in.tif", tmp_path / "out.tif")
     assert any("GeoTIFF" in note for note in result.notes)
-    assert 33550 not in Image.open(tmp_path / "out.tif").tag_v2  # type: ignore[attr-defined]
+    with Image.open(tmp_path / "out.tif") as written:
+        assert 33550 not in written.tag_v2  # type: ignore[attr-defined]
 
 
 def test_a_profile_alpha_and_16_bits(restorer: Restorer, tmp_path: Path) -> None:
@@ -158,8 +159,6 @@ def test_a_profile_alpha_and_16_bits(restorer: Restorer, tmp_path: Path) -> None
     assert (done.alpha[:, :16] == 0).all()
     assert (done.alpha[:, -16:] == 65535).all()
     # Colours are those of the bicubic enlargement in the file's own space, which the network does not change here.
-    from moceir.restoration.pixels import enlarge_pixels
-
     expected = enlarge_pixels(rgb, 4).astype(int)
     assert np.abs(done.rgb.astype(int) - expected)[:, 32:].max() < 700
     assert np.array_equal(done.rgb[:, :16], expected[:, :16])
