@@ -2,17 +2,15 @@
 
     python benchmarks/upscale.py --scale 4 --size 1024x1024 --threads 1 --json out.json
 
-Times the whole path of a picture in memory (``Restorer.restore`` on 8-bit arrays). The network that enlarges sees the
-small picture; the network of the same shape that restores sees one with as many pixels as ``--beside`` says, for
-example twice the sides for 4 megapixels. The two take turns. Weights are random; the cost depends on the shape, and
-both take the dearest experts.
+Measures the processor time of the whole path of a picture in memory (``Restorer.restore`` on 8-bit arrays), with one
+thread: alone on the machine that is the time that passes, and other work hardly changes it. The network that enlarges
+sees the small picture; the network of the same shape that restores sees one of the size ``--beside``, by default with
+twice the sides. The two take turns. Weights are random, and both take the dearest experts.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,7 +20,7 @@ import numpy as np
 import torch
 from inference import size
 
-from moceir.evaluation.profiling import describe_machine
+from moceir.evaluation.profiling import describe_machine, median_process_seconds
 from moceir.evaluation.report import markdown_table
 from moceir.files import write_json
 from moceir.machine.allocator import keep_freed_memory
@@ -30,7 +28,7 @@ from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.restoration import Restorer
 
-COLUMNS = ("task", "input", "output", "seconds", "best")
+COLUMNS = ("task", "input", "output", "seconds")
 
 
 def main() -> None:
@@ -40,11 +38,10 @@ def main() -> None:
     parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=4)
     parser.add_argument("--size", type=size, default=(1024, 1024), help="WIDTHxHEIGHT of the picture to enlarge")
     parser.add_argument("--beside", type=size, help="WIDTHxHEIGHT of the picture to restore; default: twice the sides")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeat", type=int, default=3, help="number of rounds to take the median of")
+    parser.add_argument("--repeat", type=int, default=3, help="number of pictures to take the median of")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     keep_freed_memory()
 
     width, height = options.size
@@ -53,26 +50,17 @@ def main() -> None:
         f"enlarge by {options.scale}": (options.scale, options.size),
         "restore": (1, beside),
     }
-    works = {task: work(options.preset, scale, of_size) for task, (scale, of_size) in jobs.items()}
-    seconds: dict[str, list[float]] = {task: [] for task in jobs}
-    for _ in range(options.repeat):
-        for task, restore in works.items():
-            began = time.perf_counter()
-            restore()
-            seconds[task].append(time.perf_counter() - began)
-
-    rows: list[dict[str, Any]] = []
-    for task, (scale, (wide, high)) in jobs.items():
-        taken = seconds[task]
-        rows.append(
-            {
-                "task": task,
-                "input": f"{wide}x{high}",
-                "output": f"{scale * wide}x{scale * high}",
-                "seconds": statistics.median(taken),
-                "best": min(taken),
-            }
-        )
+    works = [work(options.preset, scale, of_size) for scale, of_size in jobs.values()]
+    seconds = median_process_seconds(works, options.repeat)
+    rows: list[dict[str, Any]] = [
+        {
+            "task": task,
+            "input": f"{wide}x{high}",
+            "output": f"{scale * wide}x{scale * high}",
+            "seconds": taken,
+        }
+        for (task, (scale, (wide, high))), taken in zip(jobs.items(), seconds, strict=True)
+    ]
     cells = [[f"{row[name]:.2f}" if isinstance(row[name], float) else row[name] for name in COLUMNS] for row in rows]
     print("\n".join(markdown_table(COLUMNS, cells)))
     if options.json:
