@@ -1,7 +1,8 @@
 """Restore the example pictures with the bundled weights: ``make demo``.
 
 The demo writes the restored pictures and a sheet (degraded, restored and clean side by side), and prints the PSNR of
-each picture before and after. The exit code is 1 if a picture got worse.
+each picture before and after. The last picture is a quarter as wide and high as its original and is enlarged; before is
+then the bicubic enlargement. The exit code is 1 if a picture got worse.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from rich.table import Table
 
 from moceir import Restorer, image_io
 from moceir.data.metrics import psnr_db
+from moceir.data.synthesis import to_pixels
+from moceir.degradations.reduction import reduced, resample
 from moceir.evaluation.sheet import stack_rows
 
 HERE = Path(__file__).parent
 MARGIN_PX, LABEL_PX = 8, 24
+SCALE, ORIGINAL = 4, HERE / "clean" / "blur_chelsea.png"
 SHOWN = {
     "noise50_astronaut": "noise",
     "rain_rocket": "rain",
@@ -43,21 +47,22 @@ def main() -> int:
     arguments = parser.parse_args()
 
     restorer = Restorer.from_pretrained(arguments.model)
+    results: list[tuple[str, list[image_io.Pixels]]] = []
     table = Table("picture", "before, dB", "after, dB", "gain, dB", title=f"PSNR with model '{arguments.model}'")
     rows: list[Image.Image] = []
     worse: list[str] = []
     for degraded_file in sorted((HERE / "degraded").glob("*.png")):
         restored_file = arguments.output / degraded_file.name
         restorer.restore_file(degraded_file, restored_file)
-        degraded, restored, clean = (
-            image_io.read(path).rgb for path in (degraded_file, restored_file, HERE / "clean" / degraded_file.name)
-        )
-        before, after = psnr(degraded, clean), psnr(restored, clean)
-        table.add_row(degraded_file.stem, f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}")
+        paths = (degraded_file, restored_file, HERE / "clean" / degraded_file.name)
+        results.append((degraded_file.stem, [image_io.read(path).rgb for path in paths]))
+    results.append((f"x{SCALE}_chelsea", enlarged_example(arguments.output)))
+    for name, pictures in results:
+        before, after = (psnr(picture, pictures[2]) for picture in pictures[:2])
+        table.add_row(name, f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}")
         if after < before:
-            worse.append(degraded_file.stem)
-        labels = (f"{degraded_file.stem}: {before:.1f} dB", f"restored: {after:.1f} dB", "clean")
-        rows.append(sheet_row([degraded, restored, clean], labels))
+            worse.append(name)
+        rows.append(sheet_row(pictures, (f"{name}: {before:.1f} dB", f"restored: {after:.1f} dB", "clean")))
     stack_rows(rows).save(arguments.output / "sheet.png")
     if arguments.figure:
         before_and_after(arguments.output).save(arguments.figure, quality=92)
@@ -81,6 +86,18 @@ def before_and_after(restored: Path) -> Image.Image:
             x, y = (picture.width - WINDOW_PX) // 2, (picture.height - WINDOW_PX) // 2
             figure.paste(picture.crop((x, y, x + WINDOW_PX, y + WINDOW_PX)), (left, LABEL_PX + row * step))
     return figure
+
+
+def enlarged_example(output: Path) -> list[image_io.Pixels]:
+    """Reduce a picture, enlarge it, and return the bicubic enlargement, ours, and the original."""
+    original = image_io.read(ORIGINAL).rgb
+    height, width = (side // SCALE * SCALE for side in original.shape[:2])
+    original = original[:height, :width]
+    small = reduced(torch.from_numpy(original).permute(2, 0, 1) / 255, SCALE)
+    small_file, large_file = output / "small.png", output / f"x{SCALE}_chelsea.png"
+    image_io.write(small_file, image_io.Picture(to_pixels(small)))
+    Restorer.from_pretrained(upscale=SCALE).restore_file(small_file, large_file)
+    return [to_pixels(resample(small, SCALE).clamp(0, 1)), image_io.read(large_file).rgb, original]
 
 
 def psnr(restored: image_io.Pixels, clean: image_io.Pixels) -> float:

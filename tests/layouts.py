@@ -15,7 +15,13 @@ SETS = [
     *(f"cdd11-train-{folder}" for folder in CDD11),
     *("cbsd68-s15", "cbsd68-s25", "cbsd68-s50", "rain100l", "sots-outdoor", "gopro", "lolv1"),
     *(f"cdd11-{folder}" for folder in CDD11),
+    *(
+        f"{name}-x{scale}"
+        for name in ("set5", "set14", "b100", "urban100", "manga109", "cbsd68")
+        for scale in (2, 3, 4)
+    ),
 ]
+_BENCHMARK = {"set5": "Set5", "set14": "Set14", "b100": "B100", "urban100": "Urban100", "manga109": "Manga109"}
 _FOLDERS = {
     "rain100l-train": ("deraining/RainTrainL/gt/norain-{}.png", "deraining/RainTrainL/rainy/rain-{}.png"),
     "rain100l": ("deraining/Rain100L/gt/norain-{:03}.png", "deraining/Rain100L/rainy/rain-{:03}.png"),
@@ -65,6 +71,8 @@ def _paths(name: str, number: int) -> list[str]:
     """Where a clean picture and its degraded versions lie."""
     if name == "denoising":
         return [f"denoising/WaterlooED/{number:05}.bmp" if number % 2 else f"denoising/BSD400/{number:03}.jpg"]
+    if name.split("-")[0] in _BENCHMARK:
+        return [f"benchmark/{_BENCHMARK[name.split('-')[0]]}/HR/img_{number:03}.png"]
     if name.startswith("cbsd68-"):
         return [f"denoising/cBSD68/original_png/{number:04}.png"]
     if name == "reside-ots":

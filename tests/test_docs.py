@@ -11,6 +11,9 @@ import pytest
 from layouts import build_layout
 from support import run, write_photographs, write_picture
 
+from moceir import image_io
+from moceir.weights import load
+
 ROOT = Path(__file__).parents[1]
 TINY = ["model=nano", "epochs=null", "steps=2", "epoch_steps=1", "stages.0.patch_px=16", "stages.0.batch=2"]
 TINY += ["validation.patch_px=16", "validation.most=1"]
@@ -46,6 +49,25 @@ def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for made in ("reports/aio3.json", "reports/aio3.md", "reports/worst.png", "runs/mine/best/model.safetensors"):
         assert Path(made).exists()
     assert "MoCE-IR-S" in Path("reports/aio3.md").read_text()
+
+
+def test_super_resolution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "recipes", "recipes")
+    write_photographs(Path("photographs"), 3)
+    build_layout(Path("testsets"), "cbsd68-x4", count=2)
+    write_picture(Path("photo.png"))
+    write_picture(Path("scans/a.jpg"))
+    for command in commands_of("super-resolution.md"):
+        extra = ["--device", "cpu"]
+        if "--start" in command:
+            extra += [word for text in (*TINY[2:3], *TINY[4:], "validation.share=0.3") for word in ("--set", text)]
+        command = ["2s" if word in ("72m", "8h") else word for word in command]
+        result = run(*command, *extra)
+        assert result.exit_code == 0, (command, result.output)
+    assert image_io.read(Path("large.png")).rgb.shape == (96, 160, 3)
+    assert image_io.read(Path("large/a.png")).rgb.shape == (48, 80, 3)
+    assert load(Path("runs/sr4-longer/best")).config.scale == 4
 
 
 def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,36 @@ def benchmark_lines(results: Sequence[Evaluation]) -> list[str]:
     ]
 
 
+def enlargement_lines(results: Sequence[Evaluation], scale: int) -> list[str]:
+    """Format the scores on Y and RGB of a network that enlarges, and published rows on pictures of the same kind."""
+    header = ("test set", "pictures", "bicubic", "ours", "gain, dB", "smallest and largest", "bicubic SSIM", "SSIM")
+    rows: list[list[str]] = []
+    for result in results:
+        gains = [(s.y_psnr_db or math.nan) - (s.input_y_psnr_db or math.nan) for s in result.scores]
+        mean = sum(gains) / len(gains)
+        rows.append(
+            [
+                f"{result.benchmark}, Y",
+                count_cell(result),
+                *(number_cell(result.mean(name), 2) for name in ("input_y_psnr_db", "y_psnr_db")),
+                number_cell(mean, 2, "+"),
+                f"{min(gains):+.2f}, {max(gains):+.2f}",
+                *(number_cell(result.mean(name), 4) for name in ("input_y_ssim", "y_ssim")),
+            ]
+        )
+        on_rgb = score_cells(result)
+        rows.append([f"{result.benchmark}, RGB", *on_rgb])
+    published = PUBLISHED[f"sr{scale}"]
+    place = published.benchmarks.index(f"b100-x{scale}")
+    others = ", ".join(f"{method} {row[place].psnr_db:.2f}" for method, row in published.rows.items())
+    return [
+        *markdown_table(header, rows),
+        "",
+        "PSNR in dB: on Y without a border as wide as the scale, and on whole RGB. For the scale of the numbers, not a "
+        f"comparison: on B100, other pictures of the same collection, {others} dB on Y as published.",
+    ]
+
+
 def task_lines(results: Mapping[str, Evaluation], description: ModelFile) -> list[str]:
     """Format the scores of single degradations, and of the eleven of CDD-11 beside the published reference."""
     composites = {name: results.get(name) or results[CDD11[name]] for name in CDD11}

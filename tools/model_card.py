@@ -8,7 +8,8 @@
 - experts: which experts worked on those pictures.
 - time: processor time per megapixel.
 - sheets: for each task the example photographs with the smallest and the median gain.
-- benchmarks: the test sets by the published protocol, beside the published rows. They are for reports only.
+- benchmarks: the test sets by the published protocol, beside the published rows. They are for reports only. For
+  networks that enlarge, CBSD68 reduced by their scale, by the protocol of super-resolution.
 
 Each part goes between ``<!-- measured: NAME -->`` and ``<!-- end -->`` in the ``README.md`` of the model folder; people
 write the rest of the card. The numbers also go into ``config.json`` under ``results``. ``--part`` measures only some
@@ -30,6 +31,7 @@ import torch
 from card_text import (
     CLEAN,
     benchmark_lines,
+    enlargement_lines,
     expert_lines,
     failure_lines,
     median_gain,
@@ -47,6 +49,7 @@ from moceir.evaluation import Evaluation, TestSet, benchmark_set, evaluate
 from moceir.evaluation.pages import check_parts, replace_part
 from moceir.evaluation.profiling import describe_machine, median_process_seconds, sample_picture
 from moceir.evaluation.report import markdown_table
+from moceir.evaluation.scoring import ON_Y
 from moceir.evaluation.sheet import Choice, picture_sheet
 from moceir.files import whole_file
 from moceir.insight.signatures import fingerprint
@@ -154,8 +157,12 @@ class Card:
 
     def benchmarks(self) -> list[str]:
         """Score the whole published test sets."""
-        done = [self._evaluate(benchmark_set(name, self.arguments.data)) for name in BENCHMARKS]
+        scale = self.restorer.upscale
+        names = BENCHMARKS if scale == 1 else (f"cbsd68-x{scale}",)
+        done = [self._evaluate(benchmark_set(name, self.arguments.data)) for name in names]
         self.results |= {result.benchmark: summary(result) for result in done}
+        if scale > 1:
+            return enlargement_lines(done, scale)
         return [f"Published protocol, whole sets, seed {self.arguments.seed}.", "", *benchmark_lines(done)]
 
     @cached_property
@@ -190,7 +197,8 @@ def synthetic_sets(tasks: Iterable[str], files: Sequence[Path]) -> list[TestSet]
 def summary(result: Evaluation) -> dict[str, Any]:
     """Select the numbers of a test set for ``config.json``."""
     content = result.to_json()
-    return {key: content[key] for key in ("images", "input_psnr_db", "psnr_db", "input_ssim", "ssim")}
+    measures = ("images", "input_psnr_db", "psnr_db", "input_ssim", "ssim", *ON_Y)
+    return {key: content[key] for key in measures if key in content}
 
 
 def save_sheet(sheet: Image.Image, path: Path) -> None:

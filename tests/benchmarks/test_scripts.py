@@ -52,3 +52,12 @@ def test_interop(tmp_path: Path, model_folder: Path) -> None:
     assert all(row["of_package"] == pytest.approx(row["seconds"] / rows[0]["seconds"]) for row in rows)
     assert all(row["peak_mib"] > 0 for row in rows)
     assert rows[3]["mb"] < 0.6 * rows[2]["mb"]
+
+
+@pytest.mark.slow
+def test_upscale(tmp_path: Path) -> None:
+    options = ("--preset", "nano", "--scale", "3", "--size", "24x16", "--repeat", "1")
+    enlarging, restoring = run_script("benchmarks/upscale.py", tmp_path / "upscale.json", *options)["rows"]
+    assert (enlarging["input"], enlarging["output"]) == ("24x16", "72x48")
+    assert (restoring["input"], restoring["output"]) == ("48x32", "48x32")
+    assert min(enlarging["seconds"], restoring["seconds"]) > 0

@@ -291,3 +291,29 @@ def test_an_interruption_finishes_the_picture_in_hand(
     assert f"{len(made)} restored, 0 failed" in output
     assert len(lines(tmp_path / "r.jsonl")) == len(made)
     assert "Traceback" not in errors
+
+
+def test_enlarging(tmp_path: Path, folder: Path) -> None:
+    """A model that enlarges by 4, asked for 4, for less, and for more than a limit allows."""
+    network = moceir.MoCEIR(moceir.preset("nano").model_copy(update={"scale": 4}))
+    model = tmp_path / "model"
+    network.save_pretrained(model)
+    report = tmp_path / "report.jsonl"
+    common = ("restore", folder, "--model", model, "--device", "cpu")
+    result = run(*common, "-o", tmp_path / "out", "--upscale", "4", "--report", report)
+    assert result.exit_code == 0, result.output
+    assert "160x96" in result.output
+    assert {(row["width"], row["height"], row["upscale"]) for row in lines(report)} == {(160, 96, 4)}
+    assert image_io.read(tmp_path / "out" / "deep" / "c.tif").rgb.shape == (96, 160, 3)
+    assert run(*common, "-o", tmp_path / "less", "--upscale", "3").exit_code == 0
+    assert image_io.read(tmp_path / "less" / "a.png").rgb.shape == (72, 120, 3)
+    limited = run(*common, "-o", tmp_path / "limited", "--upscale", "4", "--max-megapixels", "0.015")
+    assert limited.exit_code == 1
+    assert "4 times as many each way" in limited.output
+
+
+def test_enlarging_needs_a_network_that_does(tmp_path: Path, folder: Path, model_folder: Path) -> None:
+    result = run("restore", folder, "-o", tmp_path / "out", "-m", model_folder, "--device", "cpu", "--upscale", "2")
+    assert result.exit_code == 2
+    assert not (tmp_path / "out").exists()
+    assert run("restore", folder, "-o", tmp_path / "out", "--upscale", "5").exit_code == 2

@@ -81,6 +81,20 @@ def test_other_joins_are_seen(spandrel: Any, join: Any, tmp_path: Path) -> None:
     torch.testing.assert_close(found(picture), expected(load(tmp_path), picture), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_enlargement_is_seen(spandrel: Any, scale: Any, tmp_path: Path) -> None:
+    config = preset("nano").model_copy(update={"scale": scale})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = MoCEIR(config)
+        torch.nn.init.normal_(network.get_submodule("output.0").get_parameter("weight"), std=0.05)
+        save(network, tmp_path, ModelFile(model=config))
+    found = spandrel.ModelLoader().load_from_file(tmp_path / "model.safetensors")
+    assert (found.purpose, found.scale, found.model.config) == ("SR", scale, config)
+    picture = images(17, 24)
+    torch.testing.assert_close(found(picture), expected(load(tmp_path), picture), atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 0.01), (torch.bfloat16, 0.08)])
 def test_half_precision(spandrel: Any, dtype: torch.dtype, tolerance: float) -> None:
     import moceir.weights

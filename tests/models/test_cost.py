@@ -24,6 +24,7 @@ CONFIGS = {
     "three experts": ModelConfig(dim=12, encoder_blocks=(1, 0, 2), latent_blocks=1, experts=3, heads=(3, 2, 4, 1)),
     "added": preset("nano").model_copy(update={"join": "added"}),
     "values": preset("nano").model_copy(update={"join": "values"}),
+    "enlarging": preset("nano").model_copy(update={"scale": 4}),
 }
 
 
@@ -57,6 +58,7 @@ def some_route(config: ModelConfig, seed: int) -> Route:
         ("three experts", (16, 72)),
         ("added", (24, 40)),
         ("values", (24, 40)),
+        ("enlarging", (24, 41)),
     ],
 )
 def test_macs_are_those_that_torch_counts(name: str, size: tuple[int, int]) -> None:

@@ -96,6 +96,22 @@ def test_effort_beside_fixed_experts_is_refused() -> None:
     assert RestoreOptions(effort="high").shift == 1
 
 
+@pytest.mark.parametrize(
+    ("asked", "loaded"),
+    [
+        ({}, "tiny"),
+        ({"upscale": 1}, "tiny"),
+        ({"upscale": 2}, "tiny-x2"),
+        ({"upscale": 3}, "tiny-x4"),
+        ({"upscale": 4}, "tiny-x4"),
+        ({"upscale": 2, "model": "tiny-x4"}, "tiny-x4"),
+        ({"upscale": 4, "model": "mine"}, "mine"),
+    ],
+)
+def test_the_bundled_model_follows_the_factor(asked: dict[str, Any], loaded: str) -> None:
+    assert RestoreOptions(**asked).network == loaded
+
+
 def test_options_do_not_change() -> None:
     options = RestoreOptions(strength=0.5)
     assert options.changed(quality=80) == RestoreOptions(strength=0.5, quality=80)

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from moceir.evaluation.profiling import sample_picture
 from moceir.models.execution.statistics import Statistics
+from moceir.models.layers import bicubic
 from moceir.models.network import MoCEIR
 from moceir.restoration.tiles import SMALLEST_TILE, STEP, ramp, starts, tile_sides
 from moceir.restoration.tiling import PATCH, restore_in_tiles, sample, spread
 from moceir.weights import load
+from moceir.weights.growth import grow
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -70,6 +72,20 @@ def test_tiles_are_close_to_the_whole() -> None:
         tiled, _ = restore_in_tiles(network, images, SMALLEST_TILE)
     assert tiled.shape == images.shape
     assert float((tiled - whole).abs().mean()) < 0.05 * float((whole - images).abs().mean())
+
+
+def test_enlarged_tiles_are_close_to_the_whole() -> None:
+    tiny = load("tiny")
+    network = grow(tiny, tiny.config.model_copy(update={"scale": 2}))
+    tail = network.get_submodule("output.0").get_parameter("weight")
+    tail.data.normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
+    images = sample_picture(420, 280)
+    with torch.inference_mode():
+        whole, _ = network.restore_with_routing(images)
+        tiled, _ = restore_in_tiles(network, images, SMALLEST_TILE)
+    assert tiled.shape == (1, 3, 2 * images.shape[2], 2 * images.shape[3])
+    added = float((whole - bicubic(images, 2)).abs().mean())
+    assert 0 < float((tiled - whole).abs().mean()) < 0.05 * added
 
 
 def dusk() -> torch.Tensor:

@@ -134,6 +134,7 @@ def test_copies_learn_different_things_and_new_blocks_wake() -> None:
         ({"dim": 16, "heads": (1, 1, 1, 1)}, r"heads \(1, 2, 4, 8\) to \(1, 1, 1, 1\)"),
         ({"dim": 16, "experts": 3}, "experts 4 to 3"),
         ({"dim": 16, "top_k": 2}, "top_k 1 to 2"),
+        ({"dim": 8, "scale": 2}, "dim 16 to 8"),
         ({"dim": 16, "join": "values"}, "join published to values"),
         ({"dim": 16, "gate": "straight_through"}, "gate softmax to straight_through"),
     ],

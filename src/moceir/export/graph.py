@@ -13,6 +13,7 @@ from moceir.export.operators import OPERATORS, OPSET
 from moceir.export.recording import Recorded, Recorder
 from moceir.models.layers import pad_to_multiple
 from moceir.models.network import MoCEIR
+from moceir.models.routing import routing_requests
 from moceir.runtimes.files import INPUT, OUTPUT
 
 EXAMPLE = (1, 3, 72, 40)
@@ -39,8 +40,9 @@ def network_graph(network: MoCEIR, *, batch: bool, half: bool) -> ir.Model:
     with torch.no_grad():
         example = torch.rand(EXAMPLE, generator=torch.Generator().manual_seed(0))
         image = recorder.wrap(example, source)
-        height, width = network.config.output_size(*image.shape[-2:])
-        restored = view(_padded(recorder, image, network.config))[..., :height, :width]
+        requests = routing_requests(network.config, image.shape[0], None, None, 0.0)
+        features, _ = view.features(_padded(recorder, image, network.config), requests)
+        restored = view.enlarge(features, image)
     nodes = [*recorder.nodes, ir.node("Identity", [recorder.value(restored)], outputs=[target])]
     graph = ir.Graph(
         [source],

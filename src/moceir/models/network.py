@@ -7,6 +7,7 @@ the paper has it; ``moceir.models.execution`` runs the same layers fast and in l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, cast
 
 import torch
@@ -171,12 +172,15 @@ class MoCEIR(Pretrained, nn.Module):
             ImageError: If the input is not a floating ``(B, 3, H, W)`` with at least one pixel.
             ConfigError: If routes or effort do not fit; see `moceir.models.routing.routing_requests`.
         """
-        batch, _, height, width = check_images(images).shape
+        batch = len(check_images(images))
         if noise is None and self.training:
             noise = torch.randn(self.config.routed_blocks, batch, self.config.experts, device=images.device)
         requests = routing_requests(self.config, batch, noise, routes, effort)
+        features, decisions = self.features(pad_to_multiple(images, self.config.size_multiple), requests)
+        return self.enlarge(features, images), decisions
 
-        padded = pad_to_multiple(images, self.config.size_multiple)
+    def features(self, padded: Tensor, requests: Sequence[RoutingRequest]) -> tuple[Tensor, list[RoutingDecision]]:
+        """Compute the features ``(B, C, H, W)`` that the output is made from; sides are multiples of 8."""
         x = self.patch_embed(padded)
         skips: list[Tensor] = []
         for stage in cast("list[EncoderStage]", self.encoder):
@@ -193,10 +197,9 @@ class MoCEIR(Pretrained, nn.Module):
                     request = request._replace(departed=decisions[-1].departed)
                 x, decision = block(x, embedding, request)
                 decisions.append(decision)
-        x = self.refinement(x)
-        height, width = self.config.output_size(height, width)
-        return self.enlarge(x, padded)[..., :height, :width], decisions
+        return self.refinement(x), decisions
 
     def enlarge(self, features: Tensor, images: Tensor) -> Tensor:
-        """Add what the last features ``(B, C, H, W)`` say to images ``(B, 3, H, W)``, enlarged: ``(B, 3, sH, sW)``."""
-        return self.output(features) + bicubic(images, self.config.scale)
+        """Add what the features of padded images say to the images ``(B, 3, H, W)``, enlarged: ``(B, 3, sH, sW)``."""
+        height, width = self.config.output_size(*images.shape[-2:])
+        return self.output(features)[..., :height, :width] + bicubic(images, self.config.scale)

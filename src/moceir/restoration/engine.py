@@ -190,11 +190,6 @@ def _reduced(images: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(images, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def _reduced(images: Tensor, height: int, width: int) -> Tensor:
-    """Reduce what was enlarged too much, with antialiasing."""
-    return F.interpolate(images, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
-
-
 def fixed_route(config: ModelConfig, options: RestoreOptions) -> Tensor | None:
     """Return the route ``(decoder blocks, 1, top_k)`` to force on every image, or None to leave it to the routers.
 

@@ -27,6 +27,7 @@ CONFIGS = {
     ),
     "experts added, gates of 1": preset("nano").model_copy(update={"join": "added", "gate": "straight_through"}),
     "values of experts": preset("nano").model_copy(update={"join": "values"}),
+    "enlarging by 3": preset("nano").model_copy(update={"scale": 3}),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from moceir.models.attention import ChannelAttention
@@ -117,11 +118,15 @@ class _StripedNetwork(MoCEIR):
         scale = self.config.scale
         if scale == 1:
             return super().enlarge(features, images)
+        below, beside = (whole - own for whole, own in zip(features.shape[2:], images.shape[2:], strict=True))
+        # Beyond the border of the picture, ``bicubic`` repeats pixels as well.
+        extended = F.pad(images, (0, beside, 0, below), mode="replicate")
 
         def rows(crop: Crop, features: Tensor, images: Tensor) -> Tensor:
             return crop(self.output(features)) + crop(bicubic(images, scale))
 
-        return by_stripes(rows, features, images, reach=BICUBIC_REACH)
+        height, width = self.config.output_size(*images.shape[2:])
+        return by_stripes(rows, features, extended, reach=BICUBIC_REACH)[..., :height, :width]
 
 
 _STRIPED: dict[type[nn.Module], type[nn.Module]] = {
