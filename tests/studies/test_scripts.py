@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from support import run_script, write_picture
 
 
@@ -16,6 +17,23 @@ def test_tiles(tmp_path: Path, model_folder: Path) -> None:
         assert 0 < row["mean"] <= row["largest"]
         assert 0 < row["step"] < row["largest"]
         assert row["blocks_agreed"] <= row["blocks"] == 3
+
+
+@pytest.mark.slow
+def test_quantisation(tmp_path: Path, model_folder: Path) -> None:
+    for number in range(4):
+        write_picture(tmp_path / "photographs" / f"{number}.png", 130 + number, 140)
+    photographs = ("--photographs", str(tmp_path / "photographs"))
+    small = ("--pictures", "1", "--calibration", "1", "--patch", "64", "--side", "64", "--repeat", "1")
+    target = tmp_path / "quantisation.json"
+    rows = run_script("studies/quantisation.py", target, str(model_folder), *photographs, *small)["rows"]
+    by_way = {row["way"]: row for row in rows}
+    exact, quantised = by_way["onnx"]["psnr_db"], by_way["int8 static, Conv"]["psnr_db"]
+    for way in ("onnx --half", "onnx --batch", "openvino"):
+        assert by_way[way]["psnr_db"] == pytest.approx(exact, abs=0.01)
+    assert quantised != pytest.approx(exact, abs=1e-4), "fewer bits leave a trace"
+    assert quantised == pytest.approx(exact, abs=3)
+    assert by_way["int8 static, Conv"]["mb"] < 0.7 * by_way["onnx --batch"]["mb"]
 
 
 def test_held_out(tmp_path: Path, model_folder: Path) -> None:

@@ -74,7 +74,6 @@ def open_backend(options: RestoreOptions) -> Backend:
         WeightsError: If the model is missing, damaged or unsafe.
         ExportError: If the model had to be exported, and the file would compute something else.
     """
-    # Each loads libraries that the others do without.
     backend = options.chosen_backend
     exported = options.model.endswith(EXPORTED)
     if not exported and find_spec("torch") is None:
@@ -82,6 +81,7 @@ def open_backend(options: RestoreOptions) -> Backend:
             f"the model '{options.model}' needs torch, which is not installed; give a file of moceir export as the "
             "model, or install torch"
         )
+    # What is imported from here on needs libraries that the other ways do without.
     if backend == "torch":
         from moceir.restoration.engine import Engine, prepare_device  # noqa: PLC0415
         from moceir.weights import load  # noqa: PLC0415

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAPS = {"onnx": 20, "openvino": 20}
 """Feature maps of the network's width that a program holds at once, at full resolution."""
+PICTURE_BYTES = 24
+"""Bytes per pixel of a picture and its result, as 32-bit floats."""
 FIXED_BYTES = 64 * 2**20
 """Memory whatever the size. With these constants, every peak that ``benchmarks/interop.py`` measured is below the
 prediction."""
@@ -77,10 +79,11 @@ class ExportedNetwork:
 
     def needed_bytes(self, height: int, width: int, tile: int | None = None, images: int = 1) -> int:
         """Predict the peak memory of restoring a picture, whole or in tiles, beside the loaded network."""
+        pictures = images * PICTURE_BYTES * height * width
         if tile is not None:
             height, width = min(height, tile), min(width, tile)
         rows, columns = self.config.padded_size(height, width)
-        return images * 4 * self.config.dim * MAPS[self._backend] * rows * columns + FIXED_BYTES
+        return pictures + 4 * self.config.dim * MAPS[self._backend] * rows * columns + FIXED_BYTES
 
     def restore(self, images: Images, options: RestoreOptions) -> RestorationResult[Images]:
         """Restore a batch ``(B, 3, H, W)`` of RGB in [0, 1]. Routes are not reported.

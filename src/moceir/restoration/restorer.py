@@ -6,6 +6,8 @@ The network sees them upright and in sRGB; its change is carried over to the col
 
 Pictures are restored whole where memory allows. Else they are restored in tiles (see
 ``moceir.restoration.tiling``), and the caller is told; where not even that fits, they are refused.
+
+torch computes the network, or another program computes an exported file; see ``moceir.restoration.backends``.
 """
 
 from __future__ import annotations
