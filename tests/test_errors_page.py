@@ -108,6 +108,9 @@ def odd_pictures() -> dict[str, bytes]:
 def test_the_page_from_top_to_bottom(
     home: Path, monkeypatch: pytest.MonkeyPatch, code: int, command: str, expected: str
 ) -> None:
+    if command.startswith("cluster "):
+        pytest.importorskip("ray")
+        pytest.importorskip("fsspec")
     monkeypatch.chdir(home)
     monkeypatch.setattr("moceir.image_io.other_decoders.find_spec", lambda _: None)  # extras may be installed
     before = sorted(home.rglob("*"))

@@ -101,7 +101,7 @@ def test_an_object_store_that_fails_and_a_node_that_is_killed(two_nodes, s3, pic
     outputs = {key: data for key, data in there.items() if not key.startswith(".moceir/")}
     assert outputs == restored
     rows = rows_of(fs, "results/of/scans")
-    assert Counter(row["key"] for row in rows) == Counter(contents(pictures))
+    assert Counter(row["key"] for row in rows) == Counter(list(contents(pictures)))
     assert {row["output"] for row in rows if row["status"] == "restored"} == set(restored)
     failed = {str(row["key"]): str(row["error"]) for row in rows if row["status"] == "failed"}
     assert len(failed) == BROKEN
@@ -133,7 +133,7 @@ def test_folders_with_a_picture_that_kills_workers(  # type: ignore[no-untyped-d
     outputs = {key: data for key, data in contents(target).items() if not key.startswith(".moceir/")}
     assert outputs == restored
     rows = rows_of(fsspec.filesystem("file"), str(target))
-    assert Counter(row["key"] for row in rows) == Counter(contents(source))
+    assert Counter(row["key"] for row in rows) == Counter(list(contents(source)))
     by_status = Counter(row["status"] for row in rows)
     assert by_status == {"restored": len(restored), "failed": BROKEN, "set aside": 1}
     assert [row["key"] for row in rows if row["status"] == "set aside"] == [poison]

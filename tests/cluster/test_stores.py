@@ -114,10 +114,11 @@ def test_errors_that_stay_are_not_waited_for(tmp_path: Path, monkeypatch: pytest
 def test_each_problem_has_one_clear_line(tmp_path: Path, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="nonsense://x is not a store that fsspec knows"):
         Store("nonsense://x")
-    with pytest.raises(StoreError, match=r"none does not exist; give a folder or a URL that holds pictures"):
-        list(Store(str(tmp_path / "none")).entries())
-    with pytest.raises(StoreError, match=r"s3://no-such-bucket/in does not exist"):
-        list(Store("s3://no-such-bucket/in").entries())
+    for look in (Store.check, lambda store: list(store.entries())):
+        with pytest.raises(StoreError, match=r"none does not exist; give a folder or a URL that holds pictures"):
+            look(Store(str(tmp_path / "none")))
+        with pytest.raises(StoreError, match=r"s3://no-such-bucket/in does not exist"):
+            look(Store("s3://no-such-bucket/in"))
     fsspec.filesystem("s3").mkdir("test-forbidden", exist_ok=True)
     monkeypatch.setattr(s3, "forbidden", True)
     with pytest.raises(StoreError, match=r"no permission to list s3://test-forbidden .*credentials in the environment"):

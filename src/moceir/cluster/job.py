@@ -112,11 +112,13 @@ def _knock(address: str) -> None:
 
 
 def check_places(source: Store, target: Store) -> None:
-    """Refuse a target in which results could become inputs, or replace originals.
+    """Refuse a source that is not there, and a target in which results could become inputs, or replace originals.
 
     Raises:
         ConfigError: If one of the two is the other, or lies inside it.
+        StoreError: If the source does not exist, may not be read or is out of reach.
     """
+    source.check()
     if source.holds(target) or target.holds(source):
         how = (
             "is"

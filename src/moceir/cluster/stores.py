@@ -97,6 +97,22 @@ class Store:
         """Return whether another store is this one or lies inside it."""
         return type(self._fs) is type(other._fs) and f"{other._root}/".startswith(f"{self._root}/")
 
+    def check(self) -> None:
+        """Check that the store is there and may be read, with a single call.
+
+        Raises:
+            StoreError: If it does not exist, may not be read or is out of reach.
+        """
+        if hasattr(self._fs, "call_s3"):
+            asked = self._s3_query() | {"MaxKeys": 1}
+            self._patiently(lambda _: self._fs.call_s3("list_objects_v2", **asked), self._root, "list")
+        else:
+            self._patiently(self._fs.info, self._root, "read")
+
+    def _s3_query(self) -> dict[str, Any]:
+        bucket, _, prefix = self._root.partition("/")
+        return {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
+
     def entries(self) -> Iterator[Entry]:
         """List everything, folder by folder, the names of a folder in order.
 
@@ -120,8 +136,7 @@ class Store:
 
     def _s3_entries(self) -> Iterator[Entry]:
         """List page by page, in the order of the keys."""
-        bucket, _, prefix = self._root.partition("/")
-        asked: dict[str, Any] = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
+        asked = self._s3_query()
         while True:
             page = self._patiently(lambda _: self._fs.call_s3("list_objects_v2", **asked), self._root, "list")
             for item in page.get("Contents", ()):
