@@ -64,7 +64,12 @@ def execute(path: Path, root: Path) -> Any:
         # Sockets of the file system: those of the network are unencrypted, which the kernel warns about.
         sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{place}/kernel"}})
         client = NotebookClient(
-            notebook, kernel_name="python3", timeout=SECONDS, resources={"metadata": {"path": place}}, config=sockets
+            notebook,
+            kernel_name="python3",
+            timeout=SECONDS,
+            coalesce_streams=True,
+            resources={"metadata": {"path": place}},
+            config=sockets,
         )
         return client.execute()
 
