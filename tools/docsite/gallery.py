@@ -33,9 +33,9 @@ def pages(root: Path, config: MkDocsConfig) -> Iterator[File]:
 
 
 def cached(path: Path, root: Path) -> Any:
-    """Execute an example, unless it was executed before with the same code of the package."""
+    """Execute an example, unless it was executed before with the same code and weights of the package."""
     code = hashlib.sha256(path.read_bytes())
-    for source in sorted((root / "src").rglob("*.py")):
+    for source in sorted([*(root / "src").rglob("*.py"), *(root / "src").rglob("*.safetensors")]):
         code.update(source.read_bytes())
     kept = root / ".cache" / "gallery" / f"{path.stem}-{code.hexdigest()[:16]}.ipynb"
     if not kept.is_file():
