@@ -20,9 +20,11 @@ PAGES = {
     "tools/README.md": "project/tools.md",
     "tools/accelerator/README.md": "project/accelerator.md",
     "examples/README.md": "project/examples.md",
-    "src/moceir/pretrained/tiny/README.md": "models/tiny.md",
+} | {
+    f"src/moceir/pretrained/{card.parent.name}/README.md": f"models/{card.parent.name}.md"
+    for card in sorted((Path(__file__).parents[2] / "src" / "moceir" / "pretrained").glob("*/README.md"))
 }
-"""Place in the repository, and on the site."""
+"""Place in the repository, and on the site. Every bundled model has a page, its card."""
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#|/)([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 

@@ -33,9 +33,9 @@ def pages(root: Path, config: MkDocsConfig) -> Iterator[File]:
 
 
 def cached(path: Path, root: Path) -> Any:
-    """Execute an example, unless it was executed before with the same code of the package."""
+    """Execute an example, unless it was executed before with the same code and weights of the package."""
     code = hashlib.sha256(path.read_bytes())
-    for source in sorted((root / "src").rglob("*.py")):
+    for source in sorted([*(root / "src").rglob("*.py"), *(root / "src").rglob("*.safetensors")]):
         code.update(source.read_bytes())
     kept = root / ".cache" / "gallery" / f"{path.stem}-{code.hexdigest()[:16]}.ipynb"
     if not kept.is_file():
@@ -64,7 +64,12 @@ def execute(path: Path, root: Path) -> Any:
         # Sockets of the file system: those of the network are unencrypted, which the kernel warns about.
         sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{place}/kernel"}})
         client = NotebookClient(
-            notebook, kernel_name="python3", timeout=SECONDS, resources={"metadata": {"path": place}}, config=sockets
+            notebook,
+            kernel_name="python3",
+            timeout=SECONDS,
+            coalesce_streams=True,
+            resources={"metadata": {"path": place}},
+            config=sockets,
         )
         return client.execute()
 

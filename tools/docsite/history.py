@@ -26,14 +26,16 @@ def charts() -> str:
         dates = [path.stem[:10] for path in sorted(folder.glob("*.json"))]
         if records:
             lines += [f"## {folder.name}", "", f"`{records[-1]['command']}`", ""]
-            lines += [f'<div class="chart">{_drawing(dates, records)}</div>', "", *_newest(dates[-1], records[-1]), ""]
-    return "\n".join(lines)
+            if measure := measure_of(records[-1]["rows"]):
+                lines += [f'<div class="chart">{_drawing(dates, records, measure)}</div>', ""]
+            lines += [*_newest(dates[-1], records[-1]), ""]
+    return "\n".join(lines) or "No results are kept yet."
 
 
-def measure_of(rows: list[dict[str, Any]]) -> str:
-    """Return the column to draw: the first with ``seconds`` or ``per_s`` in its name, else the first number."""
+def measure_of(rows: list[dict[str, Any]]) -> str | None:
+    """Return the column to draw: the first with ``seconds`` or ``per_s`` in its name, else the first number, if any."""
     numbers = [key for key, value in rows[0].items() if _is_result(key, value)]
-    return next((key for key in numbers if "seconds" in key or "per_s" in key), numbers[0])
+    return next((key for key in numbers if "seconds" in key or "per_s" in key), numbers[0] if numbers else None)
 
 
 def label_of(row: dict[str, Any]) -> str:
@@ -49,9 +51,8 @@ def _is_result(key: str, value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and key not in ID_FIELDS
 
 
-def _drawing(dates: list[str], records: list[dict[str, Any]]) -> str:
+def _drawing(dates: list[str], records: list[dict[str, Any]], measure: str) -> str:
     """Return an SVG with a line per row label."""
-    measure = measure_of(records[-1]["rows"])
     lines: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for number, record in enumerate(records):
         for row in record["rows"]:

@@ -58,11 +58,14 @@ def _scores_of(file: ModelFile) -> list[str]:
 
 
 def _score_row(task: str, row: dict[str, Any]) -> str:
-    before, after = row["input_psnr_db"], row["psnr_db"]
-    numbers = (
-        ("", f"{after:.2f}", "") if before is None else (f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}")
-    )
-    return f"| `{task}` | {row['images']} | {' | '.join(numbers)} | {row['input_ssim']:.4f} | {row['ssim']:.4f} |"
+    before, after = row.get("input_psnr_db"), row["psnr_db"]
+    gain = "" if before is None else f"{after - before:+.2f}"
+    ssims = (_number(row.get(key), 4) for key in ("input_ssim", "ssim"))
+    return f"| `{task}` | {row['images']} | {_number(before, 2)} | {_number(after, 2)} | {gain} | {' | '.join(ssims)} |"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def published() -> str:
