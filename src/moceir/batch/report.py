@@ -70,6 +70,7 @@ def _row(job: Job, result: RestorationResult[None]) -> dict[str, Any]:
         "bytes": job.target.stat().st_size,
         "seconds": round(result.seconds, 4),
         "network_seconds": round(result.network_seconds, 4),
+        "precision": result.precision,
         "route": [list(block) for block in result.report.experts],
         "gmacs": round(result.report.gmacs, 3),
         "tile_px": result.tile_px,

@@ -82,12 +82,13 @@ class Engine:
         choose_precision(options.precision, self.device)
         fixed_route(self.model.config, options)
 
-    def restore(self, images: Tensor, options: RestoreOptions) -> RestorationResult[Tensor]:
+    def restore(self, images: Tensor, options: RestoreOptions, *, eight_bit: bool = False) -> RestorationResult[Tensor]:
         """Restore a batch.
 
         Args:
             images: ``(B, 3, H, W)`` float32 RGB in [0, 1], on any device.
             options: What is asked.
+            eight_bit: Whether the images have 8 bits per channel, and the result will have as many.
 
         Returns:
             The batch in the same shape, in [0, 1], without gradients, on the network's device.
@@ -98,17 +99,20 @@ class Engine:
         """
         _check_fork(self.device)
         given = images.to(self.device)
-        restored, decisions, tile_px, seconds = self._in_what_fits(given, options)
+        pixels = given.shape[-2] * given.shape[-1]
+        dtype = choose_precision(options.precision, self.device, eight_bit=eight_bit, pixels=pixels)
+        restored, decisions, tile_px, seconds = self._in_what_fits(given, options, dtype)
         if options.keep_tones:
             restored = keep_tones(given, restored)
         if options.strength < 1:
             restored = given.lerp(restored, options.strength)
         height, width = images.shape[-2:]
         routing = tuple(routing_reports(self.model.config, decisions, height, width))
-        return RestorationResult(restored, routing, width, height, seconds, seconds, tile_px)
+        precision = str(dtype).removeprefix("torch.")
+        return RestorationResult(restored, routing, width, height, seconds, seconds, precision, tile_px)
 
     def _in_what_fits(
-        self, images: Tensor, options: RestoreOptions
+        self, images: Tensor, options: RestoreOptions, dtype: torch.dtype
     ) -> tuple[Tensor, list[RoutingDecision], int | None, float]:
         """Restore whole if that fits, else in the largest tiles that do; also gives their side and the seconds."""
         height, width = images.shape[-2:]
@@ -121,7 +125,7 @@ class Engine:
                 if room is not None and needed > room:
                     continue
                 began = time.perf_counter()
-                done = [self._attempt(part, tile, options) for part in images.split(at_a_time)]
+                done = [self._attempt(part, tile, options, dtype) for part in images.split(at_a_time)]
                 seconds = time.perf_counter() - began
                 fitted = [part for part in done if part is not None]
                 if len(fitted) == len(done):
@@ -145,12 +149,11 @@ class Engine:
         return None if free is None else int(FREE_SHARE * free)
 
     def _attempt(
-        self, images: Tensor, tile: int | None, options: RestoreOptions
+        self, images: Tensor, tile: int | None, options: RestoreOptions, dtype: torch.dtype
     ) -> tuple[Tensor, list[RoutingDecision]] | None:
         """Restore the images, whole or in tiles; None if memory runs out."""
         route = fixed_route(self.model.config, options)
         routes = None if route is None else route.expand(-1, len(images), -1)
-        dtype = choose_precision(options.precision, self.device)
         half = torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
         try:
             with torch.inference_mode(), half:
