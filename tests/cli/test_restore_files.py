@@ -61,6 +61,7 @@ def test_report_has_a_line_for_each_file(tmp_path: Path, folder: Path, model_fol
     assert row["megapixels"] == pytest.approx(40 * 24 / 1e6)
     assert row["bytes"] == (tmp_path / "out" / "deep" / "c.tif").stat().st_size
     assert row["seconds"] >= row["network_seconds"] > 0
+    assert row["precision"] in ("float32", "bfloat16")
     restored, routing = moceir.Restorer.from_pretrained(model_folder, device="cpu").restore(
         image_io.read(folder / "deep" / "c.tif").rgb, return_routing=True
     )

@@ -31,7 +31,7 @@ def picture(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("forced_rows", [None, 5])
 def test_bfloat16_is_close_and_keeps_the_contract(nano: MoCEIR, forced_rows: int | None) -> None:
     image = picture(45, 70)
-    exact = Restorer(nano, device="cpu").restore(image)
+    exact = Restorer(nano, device="cpu", precision="float32").restore(image)
     with stripe_rows(forced_rows):
         half = Restorer(nano, device="cpu", precision="bfloat16").restore(image)
     assert half.shape == image.shape
@@ -39,6 +39,30 @@ def test_bfloat16_is_close_and_keeps_the_contract(nano: MoCEIR, forced_rows: int
     away = np.abs(half.astype(int) - exact.astype(int))
     assert 0 < away.max() <= 8, "rounding shows, but as rounding"
     assert away.mean() < 1
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("uint8", "bfloat16"), ("uint16", "float32"), ("float32", "float32")])
+def test_auto_is_bfloat16_for_8_bit_pictures_only(
+    nano: MoCEIR, monkeypatch: pytest.MonkeyPatch, kind: str, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    pixels = picture(128, 130)
+    image = {"uint8": pixels, "uint16": pixels * np.uint16(257), "float32": pixels / np.float32(255)}[kind]
+    restorer = Restorer(nano, device="cpu")
+    result = restorer.run(image)
+    assert result.precision == expected
+    np.testing.assert_array_equal(result.restored, restorer.run(image, precision=expected).restored)
+    assert restorer.run(torch.rand(1, 3, 128, 130)).precision == "float32", "tensors"
+
+
+@pytest.mark.parametrize("forced_rows", [None, 16])
+def test_a_batch_in_bfloat16_gives_each_image_what_it_gets_alone(nano: MoCEIR, forced_rows: int | None) -> None:
+    images = torch.rand(3, 3, 45, 70, generator=torch.Generator().manual_seed(0))
+    restorer = Restorer(nano, device="cpu", precision="bfloat16")
+    with stripe_rows(forced_rows):
+        together = restorer.restore(images)
+        alone = torch.cat([restorer.restore(image[None]) for image in images])
+    torch.testing.assert_close(together, alone, atol=2**-8, rtol=0)
 
 
 def test_the_type_of_the_rest_of_the_program_has_no_say(nano: MoCEIR) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from typing import Any
 
@@ -14,4 +15,10 @@ def implementation(command: str) -> Any:
     Returns:
         The module. The command calls its ``run`` function.
     """
-    return importlib.import_module(f"moceir.cli.run.{command}")
+    # Imports create many objects and hardly any garbage. Searching them again and again took an eighth of the time.
+    gc.disable()
+    try:
+        return importlib.import_module(f"moceir.cli.run.{command}")
+    finally:
+        gc.freeze()  # nor does anything have to search the modules later
+        gc.enable()

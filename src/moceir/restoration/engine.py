@@ -93,17 +93,20 @@ class Engine:
         """Predict the peak memory of restoring pictures, whole or in tiles, beside the loaded network."""
         return needed_bytes(self.config, height, width, tile, images, self.device.type)
 
-    def restore(self, images: Images, options: RestoreOptions) -> RestorationResult[Images]:
+    def restore(self, images: Images, options: RestoreOptions, *, eight_bit: bool = False) -> RestorationResult[Images]:
         """Restore a batch, as `restore_tensor` does, from and to an array ``(B, 3, H, W)``."""
-        answer = self.restore_tensor(torch.from_numpy(images), options)
+        answer = self.restore_tensor(torch.from_numpy(images), options, eight_bit=eight_bit)
         return answer.with_restored(answer.restored.cpu().numpy())
 
-    def restore_tensor(self, images: Tensor, options: RestoreOptions) -> RestorationResult[Tensor]:
+    def restore_tensor(
+        self, images: Tensor, options: RestoreOptions, *, eight_bit: bool = False
+    ) -> RestorationResult[Tensor]:
         """Restore a batch.
 
         Args:
             images: ``(B, 3, H, W)`` float32 RGB in [0, 1], on any device.
             options: What is asked.
+            eight_bit: Whether the images have 8 bits per channel, and the result will have as many.
 
         Returns:
             The batch, enlarged by the factor asked for, in [0, 1], without gradients, on the network's device.
@@ -115,11 +118,12 @@ class Engine:
         _check_fork(self.device)
         given = images.to(self.device)
         height, width = given.shape[-2:]
+        dtype = choose_precision(options.precision, self.device, eight_bit=eight_bit, pixels=height * width)
         (restored, decisions, seconds), tile_px = self._room.fit(
             given,
             options.memory_limit,
             lambda tile, at_a_time: self.needed_bytes(height, width, tile, at_a_time),
-            lambda tile, at_a_time: self._timed(given, tile, at_a_time, options),
+            lambda tile, at_a_time: self._timed(given, tile, at_a_time, options, dtype),
         )
         upscale = self.upscale(options)
         if upscale < self.config.scale:
@@ -132,16 +136,19 @@ class Engine:
             restored = given.lerp(restored, options.strength)
         routing = tuple(routing_reports(self.config, decisions, height, width))
         width, height = width * upscale, height * upscale
-        return RestorationResult(restored, routing, width, height, seconds, seconds, tile_px, upscale=upscale)
+        precision = str(dtype).removeprefix("torch.")
+        return RestorationResult(
+            restored, routing, width, height, seconds, seconds, precision=precision, tile_px=tile_px, upscale=upscale
+        )
 
     def _timed(
-        self, images: Tensor, tile: int | None, at_a_time: int, options: RestoreOptions
+        self, images: Tensor, tile: int | None, at_a_time: int, options: RestoreOptions, dtype: torch.dtype
     ) -> tuple[Tensor, list[RoutingDecision], float] | None:
         """Restore a batch some images at a time, and measure the seconds; None if memory runs out."""
         began = time.perf_counter()
         done: list[tuple[Tensor, list[RoutingDecision]]] = []
         for part in images.split(at_a_time):
-            attempt = self._attempt(part, tile, options)
+            attempt = self._attempt(part, tile, options, dtype)
             if attempt is None:
                 return None
             done.append(attempt)
@@ -151,12 +158,11 @@ class Engine:
         return restored[0] if len(restored) == 1 else torch.cat(restored), blocks, seconds
 
     def _attempt(
-        self, images: Tensor, tile: int | None, options: RestoreOptions
+        self, images: Tensor, tile: int | None, options: RestoreOptions, dtype: torch.dtype
     ) -> tuple[Tensor, list[RoutingDecision]] | None:
         """Restore the images, whole or in tiles; None if memory runs out."""
         route = fixed_route(self.config, options)
         routes = None if route is None else route.expand(-1, len(images), -1)
-        dtype = choose_precision(options.precision, self.device)
         half = torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
         try:
             with torch.inference_mode(), half, report_progress(lambda: self._count_values(images, tile)):

@@ -29,6 +29,7 @@ class RestorationResult(Generic[Restored]):
         height: Likewise.
         network_seconds: Time in the network.
         seconds: Time in all, with reading and writing, without waiting in a batch.
+        precision: Type of the arithmetic: ``float32``, ``bfloat16`` or ``float16``.
         tile_px: Side of the tiles that it was restored in for lack of memory; None if it was restored whole.
         notes: What the result lacks of the source, in a few words each, for example ``16 bits became 8``.
         format: Format of the file: ``jpeg``, ``png``, ``webp`` or ``tiff``; empty if there is none.
@@ -45,6 +46,7 @@ class RestorationResult(Generic[Restored]):
     height: int
     network_seconds: float
     seconds: float
+    precision: str = "float32"
     tile_px: int | None = None
     notes: tuple[str, ...] = ()
     format: str = ""

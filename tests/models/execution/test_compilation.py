@@ -11,7 +11,7 @@ import torch
 import moceir
 from moceir.config import ModelConfig
 from moceir.models.execution.compilation import MOST_SIZES, CompiledInference, compiled_for_training
-from moceir.models.execution.stripes import stripe_height
+from moceir.models.execution.stripes import stripe_size
 
 # Importing torch's compiler uses deprecated parts of torch.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -108,7 +108,7 @@ def test_only_some_sizes_are_compiled_for(network: moceir.MoCEIR) -> None:
 
 def test_what_is_cut_into_stripes_is_not_compiled(network: moceir.MoCEIR) -> None:
     inference = CompiledInference(network)
-    uncut = stripe_height(1, 8, 512, 4, "cpu") // 8 * 8
+    uncut = stripe_size(1, 8, 3000, 512, 4, "cpu")[0] // 8 * 8
     for height, chosen in ((uncut, True), (uncut + 1, False)):
         images = torch.empty(1, 3, height, 512)
         inference.chosen_for(images)

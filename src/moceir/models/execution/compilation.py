@@ -14,7 +14,7 @@ from torch import nn
 
 from moceir.models.attention import ChannelAttention
 from moceir.models.execution.inference import for_inference
-from moceir.models.execution.stripes import stripe_height
+from moceir.models.execution.stripes import stripe_size
 from moceir.models.execution.training import for_training
 from moceir.models.execution.views import view
 from moceir.models.experts import Expert
@@ -120,5 +120,6 @@ class CompiledInference:
     def _is_cut(self, images: torch.Tensor) -> bool:
         height, width = self._config.padded_size(*images.shape[-2:])
         # Channels times columns are the same at all levels, and the first one has the most rows.
-        rows = stripe_height(len(images), self._config.dim, width, images.element_size(), images.device.type)
-        return rows < height
+        item = images.element_size()
+        size = stripe_size(len(images), self._config.dim, height, width, item, images.device.type)
+        return size != (height, width)

@@ -1,9 +1,12 @@
-"""Exact computation in stripes of rows, so that wide intermediates stay in the cache and never exist as a whole.
+"""Exact computation in stripes, so that wide intermediates stay in the cache and never exist as a whole.
 
 Inside its layers, the network is several times as wide as between them. For a large picture, these intermediates take
-most of the memory, and moving them takes most of the time. Where a row of the result depends only on nearby rows, it
-can be computed exactly from a stripe of the picture with a few more rows on either side.
+most of the memory, and moving them takes most of the time. Where a pixel of the result depends only on nearby pixels,
+it can be computed exactly from a part of the picture with a few more pixels around it.
 ``by_stripes(function, x, reach=1)`` returns ``function(unchanged, x)``, computed in stripes where that is worth it.
+
+A stripe has a few rows and all columns. On a wide map it would be so low that most of the work went into its
+surroundings, so there it is cut across into shorter stripes.
 
 Stripes are used only without gradients (under ``torch.no_grad()`` or ``torch.inference_mode()``) and on maps that are
 large enough. ``stripe_rows(0)`` switches them off.
@@ -11,18 +14,20 @@ large enough. ``stripe_rows(0)`` switches them off.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import product
 from typing import cast
 
 import torch
 from torch import Tensor
 
 Crop = Callable[[Tensor], Tensor]
-"""Function that takes a map computed from a stripe and its surroundings, and returns the rows of the stripe."""
+"""Function that takes a map computed from a stripe and its surroundings, and returns the pixels of the stripe."""
 
 WIDEST = 4
 """Width of the widest intermediate of a function, relative to its first map; about right for all in this network."""
@@ -33,23 +38,29 @@ CPU_STRIPE_BYTES = 4 * 2**20
 DEVICE_STRIPE_BYTES = 256 * 2**20
 """The same on accelerators, where stripes save only memory and must be large enough to keep the device busy."""
 
-_forced_rows: ContextVar[int | None] = ContextVar("_forced_rows", default=None)
+LOWEST = 16
+"""Rows of the lowest stripe for each row of its reach: the surroundings add at most an eighth on each axis."""
+
+_forced: ContextVar[tuple[int, int] | None] = ContextVar("_forced", default=None)
+"""Rows and columns of a stripe, 0 for all columns; rows 0 switch stripes off; None chooses by the size of the map."""
+
 _listener: ContextVar[Callable[[int], object] | None] = ContextVar("_listener", default=None)
 
 
 @contextmanager
-def stripe_rows(rows: int | None) -> Generator[None]:
-    """Set the height of stripes inside a ``with`` block, in this thread.
+def stripe_rows(rows: int | None, columns: int = 0) -> Generator[None]:
+    """Set the size of stripes inside a ``with`` block, in this thread.
 
     Args:
         rows: Number of rows per stripe, rounded up to whole windows where there are windows. 0 switches stripes off;
-            None chooses the number by the size of the map.
+            None chooses the size by that of the map.
+        columns: Number of columns, likewise; 0 for all.
     """
-    token = _forced_rows.set(rows)
+    token = _forced.set(None if rows is None else (rows, columns))
     try:
         yield
     finally:
-        _forced_rows.reset(token)
+        _forced.reset(token)
 
 
 @contextmanager
@@ -72,21 +83,28 @@ def unchanged(x: Tensor) -> Tensor:
     return x
 
 
-def stripe_height(batch: int, channels: int, width: int, item_bytes: int, device: str, reach: int = 0) -> int:
-    """Choose the number of rows per stripe, at least 1.
-
-    It is at least four times the reach, because the surroundings of lower stripes would cost more than stripes save.
+def stripe_size(
+    batch: int, channels: int, height: int, width: int, item_bytes: int, device: str, reach: int = 0
+) -> tuple[int, int]:
+    """Choose the rows and columns of a stripe, at most those of the map.
 
     Args:
         batch: Number of images.
         channels: Number of channels of the first map.
+        height: Height of the first map in pixels.
         width: Width of the first map in pixels.
         item_bytes: Size of a value in bytes.
         device: Type of the device, for example ``cpu``.
-        reach: Number of rows by which a row of the result can depend on others.
+        reach: Number of pixels by which a pixel of the result can depend on others.
     """
     budget = CPU_STRIPE_BYTES if device == "cpu" else DEVICE_STRIPE_BYTES
-    return max(budget // (WIDEST * batch * channels * width * item_bytes), 4 * reach, 1)
+    pixels = max(budget // (WIDEST * batch * channels * item_bytes), 1)
+    lowest = max(LOWEST * reach, 1)
+    columns = width
+    if pixels < width * min(lowest, height) and reach:
+        about_square = max(math.isqrt(pixels), lowest, pixels // height)
+        columns = math.ceil(width / math.ceil(width / about_square))  # equal parts
+    return min(max(pixels // columns, lowest), height), columns
 
 
 def by_stripes(
@@ -100,13 +118,13 @@ def by_stripes(
     """Compute ``function(unchanged, *maps)``, in stripes where that saves time and memory.
 
     Args:
-        function: Called as ``function(crop, *rows)`` with rows of each map: the rows of the stripe and up to ``reach``
-            more on either side, fewer at the borders of the picture. It must return only the rows of the stripe, so it
-            applies ``crop`` as soon as a map no longer needs the surroundings, at the latest after the convolutions. At
-            the borders of the picture, convolutions see zero padding, as they do in the whole map.
+        function: Called as ``function(crop, *parts)`` with a part of each map: the stripe and up to ``reach`` more
+            pixels on every side, fewer at the borders of the picture. It must return only the pixels of the stripe, so
+            it applies ``crop`` as soon as a map no longer needs the surroundings, at the latest after the convolutions.
+            At the borders of the picture, convolutions see zero padding, as they do in the whole map.
         *maps: Maps ``(B, C, H, W)``. All but the first may have a resolution that is a multiple of that of the first.
-        reach: Number of rows of the first map by which a row of the result can depend on others.
-        align: Number of rows; stripes start at multiples of it.
+        reach: Number of pixels of the first map by which a pixel of the result can depend on others.
+        align: Number of pixels; stripes start at multiples of it.
         into: Map that the result is written into if stripes are used. It may be one of ``maps``.
         onto: Map that the result is added to, instead of written into ``into``; in place if stripes are used. It may be
             one of ``maps``.
@@ -114,29 +132,31 @@ def by_stripes(
     Returns:
         The complete result. If stripes were used, this is ``into`` or ``onto`` where given.
     """
-    height = maps[0].shape[2]
-    rows = _rows(maps[0], reach, align)
+    first = maps[0]
+    size = _size(first, reach, align)
     listener = _listener.get()
-    if rows is None:
+    if size is None:
         result = function(unchanged, *maps)
         if listener:
-            listener(maps[0].numel())
+            listener(first.numel())
         return result if onto is None else onto + result
+    height, width = first.shape[2:]
+    stripes = [_Stripe(*spans) for spans in product(_spans(height, size[0], reach), _spans(width, size[1], reach))]
     result = into if onto is None else onto
-    # The result may be one of the maps: rows may be overwritten only when no later stripe reads them.
-    lag = 0 if result is None else -(-reach // rows)
+    # The result may be one of the maps: a stripe may be overwritten only when no later one reads any of it.
+    across = -(-width // size[1])
+    lag = 0 if result is None else -(-reach // size[0]) * across + (-(-reach // size[1]) if across > 1 else 0)
     put = Tensor.copy_ if onto is None else Tensor.add_
     waiting: deque[tuple[Tensor, Tensor]] = deque()
-    for top in range(0, height, rows):
-        stripe = _Stripe(top, min(top + rows, height), max(top - reach, 0), min(top + rows + reach, height))
+    for stripe in stripes:
         part = function(stripe.crop, *(stripe.surroundings(x, height) for x in maps))
         if listener:
-            listener(maps[0].numel() // height * (stripe.bottom - top))
-        scale = part.shape[2] // (stripe.bottom - top)
+            listener(first.shape[0] * first.shape[1] * stripe.rows.length * stripe.columns.length)
+        scale = part.shape[2] // stripe.rows.length
         if result is None:
-            shape = (*part.shape[:2], height * scale, part.shape[3])
+            shape = (*part.shape[:2], height * scale, width * scale)
             result = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
-        waiting.append((result[:, :, top * scale : stripe.bottom * scale], part))
+        waiting.append((stripe.place(result, scale), part))
         if len(waiting) > lag:
             place, oldest = waiting.popleft()
             put(place, oldest)
@@ -146,29 +166,57 @@ def by_stripes(
 
 
 @dataclass(frozen=True)
-class _Stripe:
-    """Rows ``top`` to ``bottom`` of the first map, and ``first`` to ``last`` including the surroundings."""
+class _Span:
+    """Positions ``start`` to ``stop`` along one side of the first map, and ``first`` to ``last`` with surroundings."""
 
-    top: int
-    bottom: int
+    start: int
+    stop: int
     first: int
     last: int
 
+    @property
+    def length(self) -> int:
+        return self.stop - self.start
+
+    def within(self, scale: int) -> slice:
+        """Return the place in a map that begins and ends with the surroundings, ``scale`` times as fine."""
+        return slice((self.start - self.first) * scale, (self.stop - self.first) * scale)
+
+
+def _spans(side: int, length: int, reach: int) -> list[_Span]:
+    return [
+        _Span(start, min(start + length, side), max(start - reach, 0), min(start + length + reach, side))
+        for start in range(0, side, length)
+    ]
+
+
+@dataclass(frozen=True)
+class _Stripe:
+    rows: _Span
+    columns: _Span
+
     def surroundings(self, x: Tensor, height: int) -> Tensor:
-        """Select the rows of the stripe and its surroundings; ``height`` is that of the first map."""
+        """Select the stripe and its surroundings; ``height`` is that of the first map."""
         scale = x.shape[2] // height
-        return x[:, :, self.first * scale : self.last * scale]
+        rows, columns = self.rows, self.columns
+        return x[:, :, rows.first * scale : rows.last * scale, columns.first * scale : columns.last * scale]
 
     def crop(self, x: Tensor) -> Tensor:
-        scale = x.shape[2] // (self.last - self.first)
-        return x[:, :, (self.top - self.first) * scale : (self.bottom - self.first) * scale]
+        scale = x.shape[2] // (self.rows.last - self.rows.first)
+        return x[:, :, self.rows.within(scale), self.columns.within(scale)]
+
+    def place(self, x: Tensor, scale: int) -> Tensor:
+        """Select the stripe in a result that is ``scale`` times as fine as the first map."""
+        rows, columns = self.rows, self.columns
+        return x[:, :, rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale]
 
 
-def _rows(x: Tensor, reach: int, align: int) -> int | None:
-    """Return the number of rows per stripe of a map; None if it is not cut."""
-    if torch.is_grad_enabled() or (forced := _forced_rows.get()) == 0:
+def _size(x: Tensor, reach: int, align: int) -> tuple[int, int] | None:
+    """Return the rows and columns per stripe of a map; None if it is not cut."""
+    forced = _forced.get()
+    if torch.is_grad_enabled() or (forced is not None and not forced[0]):
         return None
     batch, channels, height, width = x.shape
-    rows = forced or stripe_height(batch, channels, width, x.element_size(), x.device.type, reach)
-    rows = -(-rows // align) * align
-    return rows if rows < height else None
+    rows, columns = forced or stripe_size(batch, channels, height, width, x.element_size(), x.device.type, reach)
+    rows, columns = (-(-side // align) * align for side in (rows, columns or width))
+    return None if rows >= height and columns >= width else (rows, columns)
