@@ -26,6 +26,7 @@ LAYERS = (
     # L4
     ("batch", "evaluation", "training", "insight", "export"),
     # L5
+    ("web", "cluster"),
     ("cli",),
 )
 """Names directly under the package, lowest first: each may import from the rows above its own and from itself."""

@@ -21,6 +21,14 @@ class ImageError(MoceirError):
     """A picture is missing, unreadable, unsupported or of an unusable shape."""
 
 
+class TooLargeError(ImageError):
+    """A picture is above a limit of bytes, pixels or memory."""
+
+
+class FormatError(ImageError):
+    """A file is not in one of the formats that are read."""
+
+
 class WeightsError(MoceirError):
     """A model or checkpoint is missing, damaged, rejected as unsafe, or does not match its configuration."""
 
@@ -39,6 +47,10 @@ class OutputError(MoceirError):
 
 class ExportError(MoceirError):
     """An exported file does not reproduce the output of the network."""
+
+
+class ServerError(MoceirError):
+    """A server cannot be reached, refuses a request, or cannot finish it."""
 
 
 class MissingExtraError(MoceirError):

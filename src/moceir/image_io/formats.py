@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from moceir.errors import ConfigError, ImageError, OutputError
+from moceir.errors import ConfigError, OutputError, TooLargeError
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp"),
@@ -96,24 +96,24 @@ class Limits:
         """Refuse a picture that is too large; more than four channels count as so many more pixels.
 
         Raises:
-            ImageError: If it is.
+            TooLargeError: If it is.
         """
         if width * height * max(channels, 4) > 4 * self.max_pixels:
             msg = (
                 f"{name} claims {width}x{height} pixels, above the limit of {self.max_pixels / 1e6:g} megapixels; if "
                 "you trust the file and have the memory, raise it with --max-megapixels"
             )
-            raise ImageError(msg)
+            raise TooLargeError(msg)
 
     def check_bytes(self, name: str, amount: int) -> None:
         """Refuse a file that is too large.
 
         Raises:
-            ImageError: If it is.
+            TooLargeError: If it is.
         """
         if amount > self.max_bytes:
             msg = (
                 f"{name} is larger than the limit of {self.max_bytes / 1e6:g} MB per file; if you trust it, raise it "
                 "with --max-file-size"
             )
-            raise ImageError(msg)
+            raise TooLargeError(msg)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from moceir.errors import ImageError, require_extra
+from moceir.errors import FormatError, ImageError, require_extra
 from moceir.image_io.formats import Limits
 from moceir.image_io.picture import EXIF, ICC, XMP, Picture, full_range
 
@@ -44,11 +44,12 @@ def decode_heic(data: bytes, name: str, limits: Limits) -> Picture:
     Pixels of 10 and 12 bits come as 16.
 
     Raises:
-        ImageError: If pillow-heif is not installed, or the file is damaged or too large.
+        FormatError: If pillow-heif is not installed.
+        ImageError: If the file is damaged or too large.
     """
     if find_spec("pillow_heif") is None:
         msg = f"{name} is a HEIC file; convert it to JPEG, or install what reads it: pip install 'moceir[heic]'"
-        raise ImageError(msg)
+        raise FormatError(msg)
     pillow_heif: Any = import_module("pillow_heif")  # an extra without annotations
 
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyvips
 
-from moceir.errors import ImageError
+from moceir.errors import FormatError, ImageError
 from moceir.image_io import exif, stated_colour, xmp
 from moceir.image_io.colour import SRGB_PROFILE, fits
 from moceir.image_io.containers import Inventory, TornError, foreign, survey
@@ -19,6 +19,7 @@ from moceir.image_io.picture import EXIF, ICC, PNG_COLOUR, XMP, Picture, Pixels,
 
 _COLOURS = {"srgb": 3, "rgb": 3, "rgb16": 3, "b-w": 1, "grey16": 1, "cmyk": 4}
 _ANY_LIMITS = Limits()
+UNKNOWN_FORMAT = "it is no picture of a known format"
 
 
 def read(path: Path, limits: Limits = _ANY_LIMITS) -> Picture:
@@ -29,8 +30,9 @@ def read(path: Path, limits: Limits = _ANY_LIMITS) -> Picture:
         limits: How large it may be.
 
     Raises:
-        ImageError: If the file is missing, unreadable, damaged, not one of the formats, not one picture of 8 or 16
-            bits, or above a limit.
+        FormatError: If the file is not in one of the formats.
+        ImageError: If the file is missing, unreadable, damaged, or not one picture of 8 or 16 bits.
+        TooLargeError: If it is above a limit.
         MissingExtraError: If it is a BMP file and Pillow is not installed.
     """
     try:
@@ -71,8 +73,9 @@ def decode(data: bytes, name: str, limits: Limits = _ANY_LIMITS) -> Picture:
         limits.check_pixels(name, image.width, image.height, image.bands)
         return _finished(_decode(image, inventory or Inventory("")), inventory or Inventory(""), name)
     except (pyvips.Error, UnicodeDecodeError) as error:  # messages of libvips may quote bytes that are no text
-        msg = f"{name} cannot be read: {reason(error)}; expected a whole {WANTED} file"
-        raise ImageError(msg) from error
+        why = reason(error)
+        kind = FormatError if why == UNKNOWN_FORMAT else ImageError
+        raise kind(f"{name} cannot be read: {why}; expected a whole {WANTED} file") from error
 
 
 def reason(error: Exception) -> str:
@@ -82,7 +85,7 @@ def reason(error: Exception) -> str:
     # The first line tells most, and begins with the name of a part of libvips. Some failures come without any.
     lines = [line.strip() for line in getattr(error, "detail", "").splitlines() if line.strip()]
     line = lines[0].partition(": ")[2] or lines[0] if lines else "it is damaged"
-    return "it is no picture of a known format" if line == "buffer is not in a known format" else line
+    return UNKNOWN_FORMAT if line == "buffer is not in a known format" else line
 
 
 def _surveyed(data: bytes, name: str) -> Inventory | None:
@@ -92,7 +95,7 @@ def _surveyed(data: bytes, name: str) -> Inventory | None:
         ImageError: If the file is of another kind, torn, or not one picture that can be restored.
     """
     if other := foreign(data):
-        raise ImageError(f"{name} {other} {WANTED}" if other.endswith((" to", " as")) else f"{name} {other}")
+        raise FormatError(f"{name} {other} {WANTED}" if other.endswith((" to", " as")) else f"{name} {other}")
     try:
         inventory = survey(data)
     except TornError as error:
@@ -212,7 +215,7 @@ def _check_kind(name: str, image: Any) -> None:
     """Refuse what decodes but is not one 8- or 16-bit picture of a supported format."""
     if not _format(image):
         kind = str(image.get("vips-loader")).removesuffix("_buffer").removesuffix("load")
-        raise ImageError(f"{name} is a {kind} file; convert it to {WANTED}")
+        raise FormatError(f"{name} is a {kind} file; convert it to {WANTED}")
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     if pages > 1 and _format(image) not in ("tiff", "avif"):  # the inventory knows what their pages are
         raise ImageError(f"{name} holds {pages} pages or frames; split it into single pictures first")

@@ -2,7 +2,7 @@
 
 from moceir.insight.observing import Observation, embeddings_seen, features_of, observe
 from moceir.insight.signatures import Guess, Signatures, load_signatures
-from moceir.insight.survey import PictureInsight, group_of, inspect_file, usage_by_group
+from moceir.insight.survey import PictureInsight, group_of, inspect_file, observe_and_guess, usage_by_group
 
 __all__ = [
     "Guess",
@@ -15,5 +15,6 @@ __all__ = [
     "inspect_file",
     "load_signatures",
     "observe",
+    "observe_and_guess",
     "usage_by_group",
 ]

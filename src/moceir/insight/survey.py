@@ -70,10 +70,27 @@ def inspect_file(
         WeightsError: If the signatures belong to another network.
     """
     picture = image_io.read(source)
-    seen = observe(restorer, picture.rgb)
-    guess = signatures.guess(seen.features) if signatures else None
+    seen, guess = observe_and_guess(restorer, picture, signatures)
     height, width = picture.rgb.shape[:2]
     return PictureInsight(source, group, width, height, seen.routing, guess), picture, seen
+
+
+def observe_and_guess(
+    restorer: Restorer, picture: image_io.Picture, signatures: Signatures | None
+) -> tuple[Observation, Guess | None]:
+    """Restore a picture, and guess its degradation if there are signatures.
+
+    Args:
+        restorer: Restores the picture.
+        picture: The decoded picture.
+        signatures: Signatures of the model; None for no guess.
+
+    Raises:
+        ImageError: If the picture does not fit into memory.
+        WeightsError: If the signatures belong to another network.
+    """
+    seen = observe(restorer, picture.rgb)
+    return seen, signatures.guess(seen.features) if signatures else None
 
 
 def group_of(source: Path, place: Path) -> str:

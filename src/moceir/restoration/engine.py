@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import math
 import time
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from moceir.config import ModelConfig
-from moceir.errors import ConfigError, ImageError
+from moceir.errors import ConfigError, TooLargeError
 from moceir.machine.devices import choose_device, choose_precision
 from moceir.machine.memory import available_bytes, describe_bytes, is_out_of_memory
 from moceir.machine.processes import check_fork
 from moceir.models.cost import network_cost
 from moceir.models.execution import for_inference
 from moceir.models.execution.compilation import CompiledInference
+from moceir.models.execution.stripes import watch_stripes
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, check_routes, join_decisions
 from moceir.restoration.memory import needed_bytes
 from moceir.restoration.options import RestoreOptions
+from moceir.restoration.progress import report_progress
 from moceir.restoration.reports import routing_reports
 from moceir.restoration.result import RestorationResult
-from moceir.restoration.tiling import restore_in_tiles, tile_sides
+from moceir.restoration.tiling import image_sizes, restore_in_tiles, tile_sides
 from moceir.restoration.tones import keep_tones
 
 FREE_SHARE = 0.9
@@ -94,7 +97,7 @@ class Engine:
 
         Raises:
             ConfigError: If this process was forked and would hang.
-            ImageError: If not even tiles fit into memory.
+            TooLargeError: If not even tiles fit into memory.
         """
         _check_fork(self.device)
         given = images.to(self.device)
@@ -129,7 +132,7 @@ class Engine:
                     blocks = [join_decisions(block) for block in zip(*decisions, strict=True)]
                     return torch.cat(restored), blocks, tile, seconds
         has = f"and {describe_bytes(room)} may be used" if room is not None else "which is not there"
-        raise ImageError(
+        raise TooLargeError(
             f"a picture of {width}x{height} does not fit into the memory of {self.device}: it needs at least "
             f"{describe_bytes(needed)}, {has}; make it smaller, raise the limit or use another device"
         )
@@ -153,7 +156,7 @@ class Engine:
         dtype = choose_precision(options.precision, self.device)
         half = torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
         try:
-            with torch.inference_mode(), half:
+            with torch.inference_mode(), half, report_progress(lambda: self._count_values(images, tile)):
                 if tile is None:
                     network = self._compiled.chosen_for(images) if self._compiled else self._striped
                     restored, decisions = network.restore_with_routing(images, routes=routes, effort=options.shift)
@@ -169,6 +172,22 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return None
+
+    def _count_values(self, images: Tensor, tile: int | None) -> int:
+        """Count the values that ``watch_stripes`` reports while the images are restored."""
+        batch, _, height, width = images.shape
+        sizes = [(height, width)] if tile is None else image_sizes(height, width, tile)
+        padded = [self.model.config.padded_size(*size) for size in sizes]
+        return batch * self._values_per_pixel * sum(rows * columns for rows, columns in padded)
+
+    @cached_property
+    def _values_per_pixel(self) -> int:
+        """The values that ``watch_stripes`` reports for each padded pixel, counted on the smallest picture."""
+        side = self.model.config.size_multiple
+        values: list[int] = []
+        with torch.inference_mode(), watch_stripes(values.append):
+            self._striped(torch.zeros(1, 3, side, side, device=self.device))
+        return sum(values) // side**2
 
 
 def fixed_route(config: ModelConfig, options: RestoreOptions) -> Tensor | None:

@@ -64,6 +64,15 @@ def restore_in_tiles(
     return restored, decisions
 
 
+def image_sizes(height: int, width: int, tile: int) -> Iterator[tuple[int, int]]:
+    """List the height and width of each image that the network processes in `restore_in_tiles`, in pixels."""
+    yield len(spread(height, tile)), len(spread(width, tile))
+    for begins in (lambda side: range(0, side, tile), lambda side: starts(side, tile)):
+        for top in begins(height):
+            for left in begins(width):
+                yield min(tile, height - top), min(tile, width - left)
+
+
 def sample(images: Tensor, side: int) -> Tensor:
     """Patches of ``(B, 3, H, W)`` from all over the picture, side by side, not larger than ``side`` either way.
 

@@ -34,6 +34,7 @@ DEVICE_STRIPE_BYTES = 256 * 2**20
 """The same on accelerators, where stripes save only memory and must be large enough to keep the device busy."""
 
 _forced_rows: ContextVar[int | None] = ContextVar("_forced_rows", default=None)
+_listener: ContextVar[Callable[[int], object] | None] = ContextVar("_listener", default=None)
 
 
 @contextmanager
@@ -49,6 +50,21 @@ def stripe_rows(rows: int | None) -> Generator[None]:
         yield
     finally:
         _forced_rows.reset(token)
+
+
+@contextmanager
+def watch_stripes(listener: Callable[[int], object]) -> Generator[None]:
+    """Call a function after each stripe that is computed inside a ``with`` block, in this thread.
+
+    Args:
+        listener: Receives the number of values of the first map in the stripe. The sum over a pass of the network is
+            proportional to the padded pixels. An exception that it raises ends the pass.
+    """
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 def unchanged(x: Tensor) -> Tensor:
@@ -100,8 +116,11 @@ def by_stripes(
     """
     height = maps[0].shape[2]
     rows = _rows(maps[0], reach, align)
+    listener = _listener.get()
     if rows is None:
         result = function(unchanged, *maps)
+        if listener:
+            listener(maps[0].numel())
         return result if onto is None else onto + result
     result = into if onto is None else onto
     # The result may be one of the maps: rows may be overwritten only when no later stripe reads them.
@@ -111,6 +130,8 @@ def by_stripes(
     for top in range(0, height, rows):
         stripe = _Stripe(top, min(top + rows, height), max(top - reach, 0), min(top + rows + reach, height))
         part = function(stripe.crop, *(stripe.surroundings(x, height) for x in maps))
+        if listener:
+            listener(maps[0].numel() // height * (stripe.bottom - top))
         scale = part.shape[2] // (stripe.bottom - top)
         if result is None:
             shape = (*part.shape[:2], height * scale, part.shape[3])

@@ -1,0 +1,204 @@
+"""What a server does with pictures: loaded models around one queue. The page and the API are two faces of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moceir.errors import ConfigError, TooLargeError, WeightsError, did_you_mean
+from moceir.image_io.formats import FORMATS
+from moceir.insight import Guess, Signatures, load_signatures, observe_and_guess
+from moceir.machine.allocator import keep_freed_memory
+from moceir.machine.memory import is_out_of_memory
+from moceir.restoration import RestorationResult, RestoreOptions, Restorer
+from moceir.restoration.reports import RoutingReport
+from moceir.restoration.restorer import NAMELESS
+from moceir.web.jobs import Job, JobQueue
+from moceir.web.metrics import Metrics
+from moceir.web.settings import ServeSettings
+
+CLIENT_OPTIONS = ("experts", "effort", "strength", "keep_tones", "format", "quality", "metadata")
+"""Fields of ``RestoreOptions`` that a client may set; the others belong to whoever runs the server."""
+MEDIA_TYPES = {name: f"image/{name}" for name in FORMATS}
+"""Media type of each format that is written."""
+LONGEST_NAME = 100
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A picture file as it came from a client.
+
+    Attributes:
+        data: Its whole content.
+        name: What error messages call it. It is never used as a path.
+    """
+
+    data: bytes
+    name: str = NAMELESS
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Route and likely degradation of a picture.
+
+    Attributes:
+        width: Pixels.
+        height: Pixels.
+        routing: The experts that worked on it.
+        guess: The likely degradation; None if the model has no signatures.
+    """
+
+    width: int
+    height: int
+    routing: RoutingReport
+    guess: Guess | None
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A loaded model.
+
+    Attributes:
+        name: Its public name.
+        restorer: Restores pictures with it.
+        signatures: Used to guess degradations; None if the model has none.
+    """
+
+    name: str
+    restorer: Restorer
+    signatures: Signatures | None
+
+
+class Service:
+    """Loaded models and one queue.
+
+    Args:
+        settings: Which models, and the limits.
+
+    Attributes:
+        models: The models by their public names; the first is the default.
+        queue: The pictures that wait or are worked on.
+        metrics: What was counted since the start.
+
+    Raises:
+        ConfigError: If two models have one name, or an option is wrong.
+        WeightsError: If a model cannot be loaded.
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        keep_freed_memory()
+        self.settings = settings
+        self.models: dict[str, ServedModel] = {}
+        for model in settings.models:
+            name = public_name(model)
+            if name in self.models:
+                raise ConfigError(f"two models would both be called '{name}'; rename one of the folders")
+            restorer = Restorer.from_options(RestoreOptions(model=model, **settings.options))
+            self.models[name] = ServedModel(name, restorer, _signatures(model))
+        self.queue = JobQueue(settings.queue_length)
+        self.metrics = Metrics(self.queue)
+
+    def model(self, name: str | None) -> ServedModel:
+        """Return a model by its public name; None stands for the default.
+
+        Raises:
+            ConfigError: If there is none of that name.
+        """
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            suggestion = did_you_mean(name, self.models) or f"choose from {', '.join(self.models)}"
+            raise ConfigError(f"unknown model '{name}'; {suggestion}")
+        return self.models[name]
+
+    def restorer(self, model: str | None, options: Mapping[str, Any]) -> Restorer:
+        """Return the restorer for the options of a client.
+
+        Raises:
+            ConfigError: If an option is wrong, or not for clients.
+        """
+        for name in options:
+            if name not in CLIENT_OPTIONS:
+                suggestion = did_you_mean(name, CLIENT_OPTIONS) or f"choose from {', '.join(CLIENT_OPTIONS)}"
+                raise ConfigError(f"unknown option '{name}'; {suggestion}")
+        return self.model(model).restorer.with_options(**options)
+
+    def restore(
+        self, uploads: Sequence[Upload], model: str | None = None, **options: Any
+    ) -> list[Job[RestorationResult[bytes]]]:
+        """Queue pictures to be restored, all or none; each result is byte for byte what ``moceir restore`` writes.
+
+        Args:
+            uploads: The pictures.
+            model: Public name; None for the default.
+            **options: Any of `CLIENT_OPTIONS`.
+
+        Raises:
+            ConfigError: If an option or the model is wrong.
+            DrainingError: If the server is about to stop.
+            QueueFullError: If there is no place for all of them.
+        """
+        restorer, name = self.restorer(model, options), self.model(model).name
+
+        def work(upload: Upload) -> RestorationResult[bytes]:
+            try:
+                result = restorer.restore_bytes(upload.data, name=upload.name)
+            except (MemoryError, RuntimeError) as error:
+                raise _explained(error, upload.name) from error
+            self.metrics.count_picture(name, result.width * result.height, result.report)
+            return result
+
+        return self.queue.submit_all([lambda upload=upload: work(upload) for upload in uploads])
+
+    def inspect(self, upload: Upload, model: str | None = None, **options: Any) -> Job[Inspection]:
+        """Queue a picture to be inspected.
+
+        Args:
+            upload: The picture.
+            model: Public name; None for the default.
+            **options: ``experts`` and ``effort``.
+
+        Raises:
+            ConfigError: If an option or the model is wrong.
+            DrainingError: If the server is about to stop.
+            QueueFullError: If there is no place for it.
+        """
+        restorer, signatures = self.restorer(model, options), self.model(model).signatures
+
+        def work() -> Inspection:
+            try:
+                picture = restorer.open(upload.data, name=upload.name).picture
+                seen, guess = observe_and_guess(restorer, picture, signatures)
+            except (MemoryError, RuntimeError) as error:
+                raise _explained(error, upload.name) from error
+            height, width = picture.rgb.shape[:2]
+            return Inspection(width, height, seen.routing, guess)
+
+        return self.queue.submit(work)
+
+
+def shown_name(given: str | None) -> str:
+    """Return what messages call an upload: the last part of the client's name, printable and short."""
+    last = (given or "").replace("\\", "/").rpartition("/")[2]
+    return "".join(c for c in last if c.isprintable())[-LONGEST_NAME:] or NAMELESS
+
+
+def public_name(model: str) -> str:
+    """Return the name of a model for clients, which does not tell where it lies on this machine."""
+    return Path(model).name.removesuffix(".ckpt") or Path(model).resolve().name
+
+
+def _signatures(model: str) -> Signatures | None:
+    try:
+        return load_signatures(model)
+    except WeightsError:
+        return None
+
+
+def _explained(error: Exception, name: str) -> Exception:
+    """Return an error to show if memory ran out, else the error itself."""
+    if not is_out_of_memory(error):
+        return error
+    return TooLargeError(f"{name} does not fit into the memory of this machine; make it smaller")
