@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from moceir.models.routing import RoutingDecision
     from moceir.restoration import RestorationResult, RestoreOptions, Restorer
     from moceir.restoration.reports import RoutingReport
+    from moceir.web.client import Client
     from moceir.weights import load
 
     __version__: str
 
 __all__ = [
+    "Client",
     "MoCEIR",
     "MoceirError",
     "ModelConfig",
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Client": "moceir.web.client",
     "MoCEIR": "moceir.models.network",
     "MoceirError": "moceir.errors",
     "ModelConfig": "moceir.config",

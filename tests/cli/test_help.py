@@ -11,6 +11,7 @@ from typing import Any
 COMMANDS = (
     "restore",
     "inspect",
+    "serve",
     "degrade",
     "train",
     "evaluate",

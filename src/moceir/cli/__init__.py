@@ -22,6 +22,7 @@ from moceir.cli.export import export_command
 from moceir.cli.inspect import inspect_command
 from moceir.cli.log import show_log
 from moceir.cli.restore import restore_command
+from moceir.cli.serve import serve_command
 from moceir.cli.signatures import signatures_command
 from moceir.cli.train import train_command
 from moceir.errors import ConfigError, MoceirError
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command("restore")(restore_command)
 app.command("inspect")(inspect_command)
+app.command("serve")(serve_command)
 app.command("degrade")(degrade_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)

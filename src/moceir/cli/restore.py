@@ -24,7 +24,7 @@ from moceir.cli.options import (
     Threads,
 )
 
-MANY, LIMITS = "Many files", "Limits"
+MANY, LIMITS, SERVER = "Many files", "Limits", "Another machine"
 
 
 class Format(StrEnum):
@@ -51,6 +51,8 @@ class RestoreArguments:
         report: File to which a line of JSON is added for each picture.
         reference: Folder of clean pictures to measure against.
         force_expert: ``cheapest`` or ``dearest``.
+        server: Address of a server that restores the pictures instead of this machine.
+        token_file: File whose first line is the server's token.
         asked: Fields of ``moceir.RestoreOptions``; None where an option was left out.
     """
 
@@ -63,10 +65,13 @@ class RestoreArguments:
     report: Path | None
     reference: Path | None
     force_expert: str | None
+    server: str | None
+    token_file: Path | None
     asked: dict[str, Any]
 
 
 def restore_command(
+    context: typer.Context,
     inputs: Annotated[
         list[Path],
         typer.Argument(
@@ -179,6 +184,19 @@ def restore_command(
         str | None,
         typer.Option(metavar="SIZE", help="Refuse larger files, as 500MB.", show_default="2GB", rich_help_panel=LIMITS),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Let 'moceir serve' at this address restore the pictures, as http://127.0.0.1:7860.",
+            show_default=False,
+            rich_help_panel=SERVER,
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File with the server's token.", show_default=False, rich_help_panel=SERVER),
+    ] = None,
     effort: EffortOption = "auto",
     experts: RouteOption = None,
     force_expert: ForceExpert = None,
@@ -225,6 +243,10 @@ def restore_command(
         In a pipe:
             curl -s https://example.org/a.jpg | moceir restore - -o - > a.jpg
 
+        On another machine:
+            moceir restore scans/ -o restored/ --server http://10.0.0.7:7860 \
+                --token-file token.txt
+
     Exit codes:
 
         0  all pictures were restored, or skipped as asked
@@ -251,7 +273,21 @@ def restore_command(
         "max_pixels": None if max_megapixels is None else max_megapixels * 1e6,
         "max_bytes": max_file_size,
     }
+    source = context.get_parameter_source("model")
+    if server is not None and source is not None and source.name == "DEFAULT":
+        del asked["model"]  # the server has a default of its own
     arguments = RestoreArguments(
-        inputs, output, suffix, overwrite, skip_existing, sequence, report, reference, force_expert, asked
+        inputs=inputs,
+        output=output,
+        suffix=suffix,
+        overwrite=overwrite,
+        skip_existing=skip_existing,
+        sequence=sequence,
+        report=report,
+        reference=reference,
+        force_expert=force_expert,
+        server=server,
+        token_file=token_file,
+        asked=asked,
     )
     implementation("restore").run(arguments)

@@ -9,7 +9,7 @@ its goal and renamed, so that a goal is either old or whole.
 from moceir.image_io.colour import SRGB_PROFILE
 from moceir.image_io.formats import READABLE_SUFFIXES, SUFFIXES, WRITABLE_SUFFIXES, Limits
 from moceir.image_io.picture import Picture, Pixels
-from moceir.image_io.reading import decode, read
+from moceir.image_io.reading import decode, read, read_bytes
 from moceir.image_io.searching import find, matching_name, search, sift
 from moceir.image_io.view import from_network, to_network, to_srgb
 from moceir.image_io.writing import encode, losses, protect_original, write
@@ -30,6 +30,7 @@ __all__ = [
     "matching_name",
     "protect_original",
     "read",
+    "read_bytes",
     "search",
     "sift",
     "to_network",

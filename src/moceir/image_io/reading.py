@@ -35,16 +35,29 @@ def read(path: Path, limits: Limits = _ANY_LIMITS) -> Picture:
         TooLargeError: If it is above a limit.
         MissingExtraError: If it is a BMP file and Pillow is not installed.
     """
+    return decode(read_bytes(path, limits), str(path), limits)
+
+
+def read_bytes(path: Path, limits: Limits = _ANY_LIMITS) -> bytes:
+    """Read the bytes of a picture file, without decoding them.
+
+    Args:
+        path: The file.
+        limits: How large it may be.
+
+    Raises:
+        ImageError: If the file is missing or unreadable.
+        TooLargeError: If it is above the limit.
+    """
     try:
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
             raise ImageError(f"{path} {what}; give a {WANTED} file")
         limits.check_bytes(str(path), path.stat().st_size)
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:  # no permission, a name too long, a disk that fails
         msg = f"{path} cannot be read: {reason(error)}; give a {WANTED} file that you may read"
         raise ImageError(msg) from error
-    return decode(data, str(path), limits)
 
 
 def decode(data: bytes, name: str, limits: Limits = _ANY_LIMITS) -> Picture:

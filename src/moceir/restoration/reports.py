@@ -77,6 +77,14 @@ class RoutingReport:
         """Return the fields as values that JSON can hold."""
         return dataclasses.asdict(self)
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return the report that `to_json` gave, as read from JSON."""
+        blocks: list[Mapping[str, Any]] = content["blocks"]
+        lists = [{name: tuple(value) for name, value in block.items() if isinstance(value, list)} for block in blocks]
+        made = tuple(BlockReport(level=block["level"], **values) for block, values in zip(blocks, lists, strict=True))
+        return cls(made, content["gmacs"], content["cheapest_gmacs"], content["dearest_gmacs"])
+
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draw the probabilities as a map of blocks and experts, with ranks and reach, the choice outlined.
 

@@ -15,12 +15,11 @@ from moceir.machine.memory import is_out_of_memory
 from moceir.restoration import RestorationResult, RestoreOptions, Restorer
 from moceir.restoration.reports import RoutingReport
 from moceir.restoration.restorer import NAMELESS
+from moceir.web.client import CLIENT_OPTIONS
 from moceir.web.jobs import Job, JobQueue
 from moceir.web.metrics import Metrics
 from moceir.web.settings import ServeSettings
 
-CLIENT_OPTIONS = ("experts", "effort", "strength", "keep_tones", "format", "quality", "metadata")
-"""Fields of ``RestoreOptions`` that a client may set; the others belong to whoever runs the server."""
 MEDIA_TYPES = {name: f"image/{name}" for name in FORMATS}
 """Media type of each format that is written."""
 LONGEST_NAME = 100
@@ -81,6 +80,7 @@ class Service:
         models: The models by their public names; the first is the default.
         queue: The pictures that wait or are worked on.
         metrics: What was counted since the start.
+        in_hand: Requests with an upload that are not answered yet.
 
     Raises:
         ConfigError: If two models have one name, or an option is wrong.
@@ -99,6 +99,7 @@ class Service:
             self.models[name] = ServedModel(name, restorer, _signatures(model))
         self.queue = JobQueue(settings.queue_length)
         self.metrics = Metrics(self.queue)
+        self.in_hand = 0
 
     def model(self, name: str | None) -> ServedModel:
         """Return a model by its public name; None stands for the default.

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import typer
 
@@ -16,6 +17,7 @@ from moceir.batch.stages import FileStages
 from moceir.cli.options import Existing, existing_policy
 from moceir.cli.restore import RestoreArguments
 from moceir.cli.run.jobs import Stages, run_jobs
+from moceir.cli.run.remote import ServerStages, check_server_usage
 from moceir.cli.run.terminal import echo, progress_bar
 from moceir.errors import MoceirError, OutputError
 from moceir.image_io.formats import FORMATS, LOSSY, format_of
@@ -23,6 +25,16 @@ from moceir.machine.allocator import keep_freed_memory
 from moceir.restoration import RestorationResult, RestoreOptions, Restorer
 
 STREAM = Path("-")
+
+
+class _FileStages(Protocol):
+    """The three stages of a file, here or on a server."""
+
+    def read(self, job: Job, /) -> Any: ...
+
+    def work(self, job: Job, read: Any, /) -> Any: ...
+
+    def write(self, job: Job, worked: Any, /) -> RestorationResult[None]: ...
 
 
 def run(arguments: RestoreArguments) -> None:
@@ -43,6 +55,10 @@ def run(arguments: RestoreArguments) -> None:
     kinds = {format_of(job.target.suffix) for job in jobs}
     _check_quality(options, kinds or {options.format})
     check_reports(arguments.report)
+    if arguments.server is not None:
+        remote = ServerStages(arguments.server, arguments.token_file, options)
+        _restore_files(remote, jobs, problems, existing, arguments)
+        return
     restorer = _load(options)
     by_source = _restorers_by_shot(restorer, jobs) if arguments.sequence else {}
     stages = FileStages(restorer, by_source=by_source, reference=arguments.reference)
@@ -56,6 +72,10 @@ def _check_usage(arguments: RestoreArguments) -> None:
         typer.BadParameter: If they do.
     """
     suffix = arguments.suffix
+    if arguments.server is not None:
+        check_server_usage(arguments)
+    elif arguments.token_file is not None:
+        raise typer.BadParameter("--token-file is for --server; leave it out")
     if STREAM in (*arguments.inputs, arguments.output):
         of_names = ("sequence", "report", "reference", "suffix", "skip_existing")
         given = ["--" + name.replace("_", "-") for name in of_names if getattr(arguments, name)]
@@ -151,7 +171,7 @@ def _restorers_by_shot(restorer: Restorer, jobs: list[Job]) -> Mapping[Path, Res
 
 
 def _restore_files(
-    stages: FileStages, jobs: list[Job], problems: list[str], existing: Existing, arguments: RestoreArguments
+    stages: _FileStages, jobs: list[Job], problems: list[str], existing: Existing, arguments: RestoreArguments
 ) -> None:
     """Restore all jobs, with a line for each and in the report."""
     megapixels = network_seconds = 0.0
