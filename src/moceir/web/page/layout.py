@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import gradio.themes as themes
 
 from moceir.image_io.formats import FORMATS
 from moceir.restoration import RestoreOptions
@@ -40,7 +41,7 @@ MASTHEAD = """
 """
 
 
-def build_page(models: Sequence[str], options: RestoreOptions) -> gr.Blocks:
+def build_page(models: Sequence[str], options: RestoreOptions, max_bytes: int) -> gr.Blocks:
     """Build the page.
 
     Gradio has the controls and the theme. The pictures go another way than its components would send them: those store
@@ -49,14 +50,15 @@ def build_page(models: Sequence[str], options: RestoreOptions) -> gr.Blocks:
     Args:
         models: Public names of the models, the default first.
         options: What the server does by default.
+        max_bytes: Largest file that the server takes.
     """
     with gr.Blocks(title="moceir", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(MASTHEAD, padding=False)
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
                 gr.HTML(
-                    html_template=_workspace(),
-                    js_on_load="import(new URL('page/static/main.js', document.baseURI)).then((main) => main.start(element.firstElementChild))",
+                    html_template=_workspace(max_bytes),
+                    js_on_load="import(new URL('files/main.js', document.baseURI)).then((page) => page.start(element))",
                     apply_default_css=False,
                     padding=False,
                 )
@@ -65,9 +67,9 @@ def build_page(models: Sequence[str], options: RestoreOptions) -> gr.Blocks:
     return page
 
 
-def theme() -> gr.themes.Base:
+def theme() -> themes.Base:
     """Return the theme, with fonts that every system has."""
-    return gr.themes.Default(
+    return themes.Default(
         primary_hue="blue", neutral_hue="slate", font=SYSTEM_FONTS, font_mono=("ui-monospace", "monospace")
     ).set(  # a contrast of 4.5 or more to what is behind
         body_text_color_subdued="*neutral_500",
@@ -89,7 +91,9 @@ def _build_controls(models: Sequence[str], options: RestoreOptions) -> None:
         controls["keep_tones"] = gr.Checkbox(
             options.keep_tones, label="Keep tones", info="Brightness and colours stay as they are: for dusk and mist."
         )
-        controls["effort"] = gr.Radio(efforts, value=options.effort, label="Effort", info="Low is fast, high is thorough.")
+        controls["effort"] = gr.Radio(
+            efforts, value=options.effort, label="Effort", info="Low is fast, high is thorough."
+        )
         controls["model"] = gr.Dropdown(list(models), value=models[0], label="Model")
     with gr.Accordion("Result file", open=False):
         kinds = [("As the picture", ""), *((FORMAT_NAMES[kind], kind) for kind in FORMATS)]
@@ -110,15 +114,16 @@ def _build_controls(models: Sequence[str], options: RestoreOptions) -> None:
 def _sending(event: str, names: Sequence[str] | dict[str, Any]) -> str:
     """Write the JavaScript that sends the values of all controls to the page as an event of the document."""
     return f"""(...values) => {{
-        const detail = Object.fromEntries({json.dumps([*names])}.map((name, at) => [name, values[at] === "" ? null : values[at]]));
-        document.dispatchEvent(new CustomEvent({json.dumps(event)}, {{ detail }}));
+        const pairs = {json.dumps([*names])}.map((name, at) => [name, values[at] === "" ? null : values[at]]);
+        document.dispatchEvent(new CustomEvent({json.dumps(event)}, {{ detail: Object.fromEntries(pairs) }}));
     }}"""
 
 
-def _workspace() -> str:
+def _workspace(max_bytes: int) -> str:
     buttons = "\n".join(
-        f'<button type="button" data-file="{file}"><img src="page/examples/{file}" alt="" loading="lazy" />'
+        f'<button type="button" data-file="{file}"><img src="examples/{file}" alt="" loading="lazy" />'
         f"{html.escape(name)}</button>"
         for file, name in EXAMPLES.items()
     )
-    return (HERE / "workspace.html").read_text(encoding="utf-8").replace("@examples", buttons)
+    template = (HERE / "workspace.html").read_text(encoding="utf-8")
+    return template.replace("@max_bytes", str(max_bytes)).replace("@examples", buttons)

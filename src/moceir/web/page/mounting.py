@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
-from starlette.routing import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moceir.errors import ConfigError
 from moceir.web.page.layout import EXAMPLES, HERE, build_page, theme
-from moceir.web.page.restoring import View, restore_for_view
 from moceir.web.page.stream import JobStream
+from moceir.web.problems import Problem
 from moceir.web.service import Service
 
-STATIC = HERE / "static"
+FILES = HERE / "files"
 HEAD = """
-<link rel="stylesheet" href="page/static/page.css" />
-<link rel="icon" href="page/static/icon.svg" />
+<link rel="stylesheet" href="files/page.css" />
+<link rel="icon" href="files/icon.svg" />
 """
 NEEDED = re.compile(r"/(assets/.*|static/.*|theme\.css|favicon\.ico)?")
 """Paths of Gradio that the page needs. Others could store uploads, read files and fetch addresses."""
+MARGIN_S = 1.0
+"""How long before the end of the time for a request a picture is given up, so that the page can still say so."""
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
     "script-src 'self' 'unsafe-inline' 'unsafe-eval'; object-src 'none'; base-uri 'self'; form-action 'self'; "
@@ -40,18 +42,18 @@ POLICY = (
 
 
 def mount_page(app: FastAPI, service: Service) -> None:
-    """Put the page at the root of the application; call it after all other routes are there.
+    """Put the page into the application at ``/page/``; the root leads there.
 
     Args:
         app: The application.
         service: Restores the pictures.
     """
     app.include_router(_routes(service))
-    app.mount("/page/static", StaticFiles(directory=STATIC))
+    app.mount("/page/files", StaticFiles(directory=FILES))
     gr.mount_gradio_app(
         app,
-        build_page(list(service.models), service.model(None).restorer.options),
-        path="/",
+        build_page(list(service.models), service.model(None).restorer.options, service.settings.max_body),
+        path="/page",
         app_kwargs={"middleware": [Middleware(Guard)]},
         theme=theme(),
         head=HEAD,
@@ -73,8 +75,9 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if scope["method"] not in ("GET", "HEAD") or not NEEDED.fullmatch(get_route_path(scope)):
-            await PlainTextResponse("There is nothing here.", 404)(scope, receive, send)
+        path = scope["path"].removeprefix(scope["root_path"])
+        if scope["method"] not in ("GET", "HEAD") or not NEEDED.fullmatch(path):
+            await Problem(HTTPStatus.NOT_FOUND, "there is nothing at this address; see /docs")(scope, receive, send)
             return
 
         async def send_guarded(message: Message) -> None:
@@ -90,24 +93,24 @@ class Guard:
 
 
 def _routes(service: Service) -> APIRouter:
-    router = APIRouter(prefix="/page", include_in_schema=False)
+    router = APIRouter(include_in_schema=False)
 
-    @router.post("/restore")
+    @router.get("/")
+    def root() -> RedirectResponse:
+        return RedirectResponse("page/", HTTPStatus.SEE_OTHER)
+
+    @router.post("/page/restore")
     async def restore(request: Request, options: str = "{}") -> JobStream:
+        ends_s = time.monotonic() + max(service.settings.seconds - MARGIN_S, 0.0)
         asked = _parse(options)
-        model = service.model(asked.pop("model", None))
-        restorer = service.restorer(model.name, asked)
-        data = await request.body()
+        model = service.model(asked.pop("model", None)).name
+        job = service.view(await request.body(), model, **asked)
+        return JobStream(job, model, ends_s)
 
-        def work() -> View:
-            return restore_for_view(restorer, data, model.signatures)
-
-        return JobStream(service.queue.submit(work), model.name, service.settings.seconds)
-
-    @router.get("/examples/{name}")
+    @router.get("/page/examples/{name}")
     def example(name: str) -> FileResponse:
         if name not in EXAMPLES:
-            raise HTTPException(404)
+            raise HTTPException(HTTPStatus.NOT_FOUND)
         return FileResponse(examples_folder() / name)
 
     return router

@@ -1,9 +1,9 @@
 """The answer to a picture of the page: a stream that tells the progress while the server works, then the result.
 
-The stream is one JSON object per line: ``{"state": "waiting", "ahead": 2}``, ``{"state": "working", "share": 0.4}``, and
-at the end ``{"state": "failed", "detail": "..."}`` or ``{"state": "done", ..., "blobs": [...]}``. The files that
-``blobs`` lists follow the last line one after the other. When the client goes away, its picture leaves the queue at
-once.
+The stream is one JSON object per line: ``{"state": "waiting", "ahead": 2, "left": 9.5}`` or ``{"state": "working",
+"share": 0.4, "left": 3.2}``, with ``left`` in seconds, and at the end ``{"state": "failed", "detail": "..."}`` or
+``{"state": "done", ..., "blobs": [...]}``. The files that ``blobs`` lists follow the last line one after the other.
+When the client goes away, its picture leaves the queue at once.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from moceir.errors import MoceirError
-from moceir.web.jobs import Job, JobCancelledError, State
-from moceir.web.page.restoring import View, facts
+from moceir.image_io.formats import FORMATS
+from moceir.web.jobs import Job, JobCancelledError, State, Status
+from moceir.web.views import View
 
 TELL_EVERY_S = 0.2
 
@@ -33,38 +34,37 @@ class JobStream(StreamingResponse):
     Args:
         job: Makes a `View`.
         model: Public name of the model.
-        limit_s: Longest time for the job.
+        ends_s: Moment of ``time.monotonic()`` at which the job has taken too long.
     """
 
-    def __init__(self, job: Job[View], model: str, limit_s: float) -> None:
+    def __init__(self, job: Job[View], model: str, ends_s: float) -> None:
         self._job = job
         # Proxies such as nginx would otherwise hold the progress back until they have enough of it.
         headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
-        super().__init__(_lines(job, model, limit_s), media_type="application/x-ndjson", headers=headers)
+        super().__init__(_lines(job, model, ends_s), media_type="application/x-ndjson", headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
         try:
             await super().__call__(scope, receive, send)
         finally:
             self._job.cancel()
 
 
-async def _lines(job: Job[View], model: str, limit_s: float) -> AsyncGenerator[bytes]:
+async def _lines(job: Job[View], model: str, ends_s: float) -> AsyncGenerator[bytes]:
     """Yield the lines and files of the stream."""
-    ends = time.monotonic() + limit_s
     future = asyncio.wrap_future(job.future)
     told: dict[str, Any] = {}
-    while not future.done() and time.monotonic() < ends:
+    while not future.done() and time.monotonic() < ends_s:
         status = job.status
-        waits = status.state is State.QUEUED
-        event = {"state": "waiting", "ahead": status.ahead} if waits else _working(status.progress)
+        event = _progress(status)
         if event != told:
             told = event
             yield _line(event)
         await asyncio.wait([future], timeout=TELL_EVERY_S)
     if not future.done():
         job.cancel()
-        yield _failed(f"the picture took longer than {limit_s:g} s; make it smaller")
+        yield _failed("the picture took longer than this server allows; make it smaller, or try again later")
         return
     try:
         view = future.result()
@@ -86,17 +86,36 @@ async def _lines(job: Job[View], model: str, limit_s: float) -> AsyncGenerator[b
             if data is not None
         ]
         listed = [{"name": name, "type": kind, "bytes": len(data)} for name, kind, data in blobs]
-        yield _line({"state": "done", **facts(view, model), "blobs": listed})
+        yield _line({"state": "done", **_facts(view, model), "blobs": listed})
         for _, _, data in blobs:
             yield data
 
 
-def _working(share: float) -> dict[str, Any]:
-    return {"state": "working", "share": round(share, 3)}
+def _facts(view: View, model: str) -> dict[str, Any]:
+    """Return what the page says about a result."""
+    result = view.result
+    return {
+        "model": model,
+        "width": result.width,
+        "height": result.height,
+        "seconds": result.seconds,
+        "tile_px": result.tile_px,
+        "notes": result.notes,
+        "suffixes": FORMATS[result.format],
+        "routing": result.report.to_json(),
+        "guess": view.guess.to_json() if view.guess else None,
+    }
+
+
+def _progress(status: Status) -> dict[str, Any]:
+    left = round(status.seconds_left, 1)
+    if status.state is State.QUEUED:
+        return {"state": "waiting", "ahead": status.ahead, "left": left}
+    return {"state": "working", "share": round(status.progress, 3), "left": left}
 
 
 def _failed(detail: str) -> bytes:
-    return _line({"state": "failed", "detail": detail[:1].upper() + detail[1:] + "."})
+    return _line({"state": "failed", "detail": detail})
 
 
 def _line(event: dict[str, Any]) -> bytes:

@@ -5,10 +5,12 @@ import { Problem, restore } from "./restore.js";
 const AT_ONCE = 2; // one in the network, one on its way: the server never waits for an upload
 const TRIES = 20;
 
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+
 /** A picture on the page. `state` is waiting, working, done, failed or cancelled. */
 export class Picture {
   constructor(file) {
-    Object.assign(this, { file, name: file.name || "pasted.png", state: "waiting", share: 0, ahead: 0, error: "" });
+    Object.assign(this, { file, name: file.name || "pasted.png", state: "waiting", share: 0, ahead: 0, left: null, error: "" });
     this.result = null;
   }
 
@@ -18,9 +20,12 @@ export class Picture {
 }
 
 export class Queue {
-  /** @param {(picture: Picture) => void} onChange Called after each change of a picture. */
-  constructor(onChange) {
-    this.onChange = onChange;
+  /**
+   * @param {(picture: Picture) => void} onChange Called after each change of a picture.
+   * @param {number} mostBytes Largest file that the server takes.
+   */
+  constructor(onChange, mostBytes) {
+    Object.assign(this, { onChange, mostBytes });
     this.pictures = [];
     this.running = new Map(); // pictures with their AbortController
     this.seconds = []; // of finished pictures
@@ -40,7 +45,7 @@ export class Queue {
 
   #begin(pictures, options) {
     for (const picture of pictures) {
-      this.#change(picture, { state: "waiting", share: 0, ahead: 0, error: "", options });
+      this.#change(picture, { state: "waiting", share: 0, ahead: 0, left: null, error: "", options });
     }
     this.#next();
   }
@@ -59,16 +64,14 @@ export class Queue {
     this.seconds = [];
   }
 
-  /** Estimate the seconds until all is done; null before the first sign of progress. */
+  /** Estimate the seconds until all is done; null before the server has said anything. */
   secondsLeft() {
     const open = this.pictures.filter((picture) => picture.open);
-    const measured = open
-      .filter((picture) => picture.state === "working" && picture.share > 0.02)
-      .map((picture) => (performance.now() - picture.began) / 1000 / picture.share);
-    const known = this.seconds.length ? this.seconds : measured;
-    if (!known.length) return null;
-    const usual = known.reduce((sum, value) => sum + value, 0) / known.length;
-    return open.reduce((sum, picture) => sum + usual * (1 - picture.share), 0);
+    const sent = open.filter((picture) => picture.left !== null);
+    if (!sent.length) return null;
+    const last = Math.max(...sent.map((picture) => picture.left));
+    const usual = this.seconds.length ? sum(this.seconds) / this.seconds.length : last / sent.length;
+    return last + usual * (open.length - sent.length);
   }
 
   #change(picture, changes) {
@@ -87,12 +90,13 @@ export class Queue {
     const controller = new AbortController();
     const { signal } = controller;
     this.running.set(picture, controller);
-    const onEvent = ({ state, share = 0, ahead = 0 }) => {
-      if (signal.aborted) return;
-      if (state === "working" && picture.state !== "working") picture.began = performance.now();
-      this.#change(picture, { state, share, ahead });
+    const onEvent = ({ state, share = 0, ahead = 0, left }) => {
+      if (!signal.aborted) this.#change(picture, { state, share, ahead, left });
     };
     try {
+      if (picture.file.size > this.mostBytes) {
+        throw new Problem(`The file is larger than the limit of this server, ${this.mostBytes / 1e6} MB.`);
+      }
       const result = await persistently(() => restore(picture.file, picture.options, signal, onEvent), signal);
       if (signal.aborted) return;
       this.seconds.push(result.seconds);

@@ -1,9 +1,8 @@
-"""One picture for the page: restored, explained, and in a form that every browser can show."""
+"""A picture for the page: restored, explained, and in a form that every browser can show."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -55,27 +54,6 @@ def restore_for_view(restorer: Restorer, data: bytes, signatures: Signatures | N
     before = None if opened.picture.format in SHOWN_BY_BROWSERS else _preview(opened.seen)
     after = None if result.format in SHOWN_BY_BROWSERS else _preview(answer.restored)
     return View(result, guess, before, after)
-
-
-def facts(view: View, model: str) -> dict[str, Any]:
-    """Return what the page says about a view, as values that JSON can hold.
-
-    Args:
-        view: The restored picture.
-        model: Public name of the model.
-    """
-    result = view.result
-    return {
-        "model": model,
-        "width": result.width,
-        "height": result.height,
-        "seconds": result.seconds,
-        "tile_px": result.tile_px,
-        "notes": result.notes,
-        "suffixes": image_io.formats.FORMATS[result.format],
-        "routing": result.report.to_json(),
-        "guess": view.guess.to_json() if view.guess else None,
-    }
 
 
 def _preview(pixels: Pixels) -> bytes:

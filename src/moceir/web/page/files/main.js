@@ -9,7 +9,8 @@ import { zip } from "./zip.js";
 const SHOWABLE = ["image/jpeg", "image/png", "image/webp", "image/avif"]; // what every browser shows by itself
 
 /** Bring the page to life. The controls beside it send their values as events of the document. */
-export function start(root) {
+export function start(element) {
+  const root = element.firstElementChild;
   const page = new Page(root);
   document.addEventListener("moceir:settings", ({ detail }) => page.set(detail));
   document.addEventListener("moceir:again", ({ detail }) => page.again(detail));
@@ -21,7 +22,7 @@ class Page {
     this.root = root;
     this.parts = parts(root);
     this.compare = new Compare(this.parts.viewer);
-    this.queue = new Queue((picture) => this.#changed(picture));
+    this.queue = new Queue((picture) => this.#changed(picture), Number(root.dataset.maxBytes));
     this.settings = {};
     this.selected = null;
     this.#takePictures();
@@ -71,7 +72,7 @@ class Page {
   }
 
   async #addExample(name) {
-    const response = await fetch(new URL(`page/examples/${name}`, document.baseURI));
+    const response = await fetch(new URL(`examples/${name}`, document.baseURI));
     this.#add([new File([await response.blob()], name, { type: "image/png" })]);
   }
 
@@ -165,7 +166,7 @@ class Page {
   }
 
   #overall() {
-    const { overall, status, bar, archive, cancel } = this.parts;
+    const { overall, status, left, bar, archive, cancel } = this.parts;
     const { pictures } = this.queue;
     const open = pictures.filter((picture) => picture.open);
     const finished = pictures.filter((picture) => picture.state === "done");
@@ -176,16 +177,16 @@ class Page {
     bar.hidden = !open.length;
     bar.value = pictures.reduce((sum, picture) => sum + (picture.open ? picture.share : 1), 0) / pictures.length;
     const text = open.length ? this.#progressText(open) : summary(pictures);
-    if (status.textContent !== text) status.textContent = text;
+    if (status.textContent !== text) status.textContent = text; // screen readers read each change
+    const seconds = open.length ? this.queue.secondsLeft() : null;
+    left.textContent = seconds === null ? "" : ` · about ${duration(seconds)} left`;
   }
 
   #progressText(open) {
     const all = this.queue.pictures.length;
     const ahead = Math.min(...open.map((picture) => (picture.state === "working" ? 0 : picture.ahead)));
     if (ahead > 0) return `Waiting for ${ahead === 1 ? "one picture" : `${ahead} pictures`} of others`;
-    const left = this.queue.secondsLeft();
-    const which = all > 1 ? `Restoring ${all - open.length + 1} of ${all}` : "Restoring";
-    return left === null ? which : `${which} · about ${duration(left)} left`;
+    return all > 1 ? `Restoring ${all - open.length + 1} of ${all}` : "Restoring";
   }
 
   #cancel() {

@@ -14,12 +14,13 @@ export class Problem extends Error {
  * @param {Blob} file The picture file.
  * @param {object} options Options by the names of `RestoreOptions`.
  * @param {AbortSignal} signal Cancels the work on the server too.
- * @param {(event: object) => void} onEvent Called with `{state: "waiting", ahead}` and `{state: "working", share}`.
+ * @param {(event: object) => void} onEvent Called with `{state: "waiting", ahead, left}` and
+ *   `{state: "working", share, left}`, where `left` are seconds.
  * @returns {Promise<object>} What the server says about the result, with the Blobs `file`, `before` and `after`. The
  *   last two are null where the browser can show the files themselves.
  */
 export async function restore(file, options, signal, onEvent) {
-  const address = new URL("page/restore", document.baseURI);
+  const address = new URL("restore", document.baseURI);
   address.searchParams.set("options", JSON.stringify(options));
   let response;
   try {
@@ -34,7 +35,7 @@ export async function restore(file, options, signal, onEvent) {
     const line = await stream.line();
     if (line === null) throw new Problem("The connection to the server broke off. Try again.");
     const event = JSON.parse(line);
-    if (event.state === "failed") throw new Problem(event.detail);
+    if (event.state === "failed") throw new Problem(sentence(event.detail));
     if (event.state !== "done") {
       onEvent(event);
       continue;
@@ -45,12 +46,15 @@ export async function restore(file, options, signal, onEvent) {
   }
 }
 
+const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+
 async function problemOf(response) {
   const retryAfter = Number(response.headers.get("Retry-After")) || null;
   const status = response.status;
+  if (status === 401) return new Problem("You are no longer logged in. Reload the page.", { status });
   try {
     const { detail, title } = await response.json();
-    return new Problem(detail || title, { status, retryAfter });
+    return new Problem(sentence(detail || title), { status, retryAfter });
   } catch {
     return new Problem(`The server answered with the error ${status}.`, { status, retryAfter });
   }
