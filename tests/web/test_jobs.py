@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
+from serving import picture, until
 
-from moceir import Restorer, image_io
+from moceir import Restorer
 from moceir.web.jobs import DrainingError, Job, JobCancelledError, JobQueue, QueueFullError, State
 from moceir.web.service import Service, Upload
 from moceir.web.settings import ServeSettings
@@ -20,18 +19,6 @@ from moceir.web.settings import ServeSettings
 def gate() -> threading.Event:
     """Blocks work until it is set."""
     return threading.Event()
-
-
-def picture(height: int, width: int) -> bytes:
-    rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return image_io.encode(image_io.Picture(rgb), "png")
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_jobs_run_in_order_one_at_a_time(gate: threading.Event) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,12 +16,11 @@ from moceir.machine.processes import check_fork
 from moceir.models.cost import network_cost
 from moceir.models.execution import for_inference
 from moceir.models.execution.compilation import CompiledInference
-from moceir.models.execution.stripes import watch_stripes
 from moceir.models.network import MoCEIR
 from moceir.models.routing import RoutingDecision, check_routes, join_decisions
 from moceir.restoration.memory import needed_bytes
 from moceir.restoration.options import RestoreOptions
-from moceir.restoration.progress import report_progress
+from moceir.restoration.progress import report_progress, values_per_pixel
 from moceir.restoration.reports import routing_reports
 from moceir.restoration.result import RestorationResult
 from moceir.restoration.tiling import image_sizes, restore_in_tiles, tile_sides
@@ -178,16 +176,8 @@ class Engine:
         batch, _, height, width = images.shape
         sizes = [(height, width)] if tile is None else image_sizes(height, width, tile)
         padded = [self.model.config.padded_size(*size) for size in sizes]
-        return batch * self._values_per_pixel * sum(rows * columns for rows, columns in padded)
-
-    @cached_property
-    def _values_per_pixel(self) -> int:
-        """The values that ``watch_stripes`` reports for each padded pixel, counted on the smallest picture."""
-        side = self.model.config.size_multiple
-        values: list[int] = []
-        with torch.inference_mode(), watch_stripes(values.append):
-            self._striped(torch.zeros(1, 3, side, side, device=self.device))
-        return sum(values) // side**2
+        of_pixel = values_per_pixel(self.model.config)  # pyright: ignore[reportArgumentType] - pydantic makes a hash
+        return batch * of_pixel * sum(rows * columns for rows, columns in padded)
 
 
 def fixed_route(config: ModelConfig, options: RestoreOptions) -> Tensor | None:

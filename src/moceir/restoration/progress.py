@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 
+import torch
+
+from moceir.config import ModelConfig
+from moceir.models.execution import for_inference
 from moceir.models.execution.stripes import watch_stripes
+from moceir.models.network import MoCEIR
 
 _listener: ContextVar[Callable[[float], object] | None] = ContextVar("_listener", default=None)
 
@@ -47,3 +53,16 @@ def report_progress(count_values: Callable[[], int]) -> Generator[None]:
     listener(0.0)
     with watch_stripes(add):
         yield
+
+
+@cache
+def values_per_pixel(config: ModelConfig) -> int:
+    """Count the values that ``watch_stripes`` reports for each padded pixel of a picture, whatever the weights."""
+    # A network of its own: hooks of the loaded one, which observe pictures, must not see this.
+    with torch.random.fork_rng(devices=[]):
+        network = for_inference(MoCEIR(config))
+    side = config.size_multiple
+    values: list[int] = []
+    with torch.inference_mode(), watch_stripes(values.append):
+        network(torch.zeros(1, 3, side, side))
+    return sum(values) // side**2
