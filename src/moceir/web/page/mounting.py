@@ -99,6 +99,10 @@ def _routes(service: Service) -> APIRouter:
     def root() -> RedirectResponse:
         return RedirectResponse("page/", HTTPStatus.SEE_OTHER)
 
+    @router.get("/favicon.ico")
+    def icon() -> FileResponse:
+        return FileResponse(FILES / "icon.svg")
+
     @router.post("/page/restore")
     async def restore(request: Request, options: str = "{}") -> JobStream:
         ends_s = time.monotonic() + max(service.settings.seconds - MARGIN_S, 0.0)
