@@ -16,7 +16,7 @@ RUNTIME := $(PAGE)/runtime/.installed
 SITE := NO_MKDOCS_2_WARNING=true OMP_NUM_THREADS=1 $(BIN)/mkdocs build --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo browser test docs audit release clean
+.PHONY: help demo browser test chromium docs audit release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ browser: $(DEV) $(RUNTIME) ## build the page that restores pictures in a browser
 	@$(BIN)/moceir export tiny -o $(PAGE)/model.onnx --half
 	@echo "now run: $(BIN)/python $(PAGE)/serve.py"
 
-test: $(DEV) ## run all checks: ruff, basedpyright, the build of the site, pytest
+test: $(DEV) chromium ## run all checks: ruff, basedpyright, the build of the site, pytest
 	@echo "ruff check"
 	@$(BIN)/ruff check --quiet
 	@echo "ruff format --check"
@@ -42,6 +42,14 @@ test: $(DEV) ## run all checks: ruff, basedpyright, the build of the site, pytes
 	@$(MAKE) --silent $(RUNTIME) >/dev/null 2>&1 || echo "npm cannot install onnxruntime-web: $(PAGE) is not tested"
 	@# A process for each core, of one thread each: more threads than cores would wait for each other.
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+# The browser that tests of the page need: from Debian, where this may install it. Without it they are skipped.
+chromium:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	    && echo "installing chromium for the tests of the page" && export DEBIAN_FRONTEND=noninteractive \
+	    && timeout 300 apt-get -qq update </dev/null >/dev/null 2>&1 \
+	    && timeout 900 apt-get -qq install --no-install-recommends chromium </dev/null >/dev/null 2>&1; } \
+	    || echo "there is no chromium: the tests of the page are skipped"
 
 docs: $(DEV) ## build the documentation into site/, with its examples executed; warnings are errors
 	@$(SITE)
