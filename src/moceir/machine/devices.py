@@ -107,5 +107,7 @@ def choose_precision(
 
 def _processor_computes_in_bfloat16() -> bool:
     """Tell whether the processor has AVX512_BF16, as all with AMX have. The instructions of Arm are not measured."""
+    import torch  # noqa: PLC0415 - as above
+
     # Older versions of torch do not report what the processor has.
     return bool(getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16"))

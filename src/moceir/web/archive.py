@@ -58,7 +58,9 @@ def describe(result: RestorationResult[Any]) -> dict[str, Any]:
         "height": result.height,
         "seconds": round(result.seconds, 4),
         "network_seconds": round(result.network_seconds, 4),
+        "precision": result.precision,
         "tile_px": result.tile_px,
+        "upscale": result.upscale,
         "notes": list(result.notes),
         "routing": result.report.to_json(),
     }

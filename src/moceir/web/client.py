@@ -219,9 +219,11 @@ def _result(row: Mapping[str, Any], archive: zipfile.ZipFile) -> RestorationResu
         row["height"],
         row["network_seconds"],
         row["seconds"],
-        row["tile_px"],
-        tuple(row["notes"]),
-        row["format"],
+        precision=row["precision"],
+        tile_px=row["tile_px"],
+        notes=tuple(row["notes"]),
+        format=row["format"],
+        upscale=row["upscale"],
     )
 
 
