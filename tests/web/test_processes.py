@@ -56,7 +56,7 @@ def serving_process(*arguments: Any) -> Iterator[tuple[subprocess.Popen[str], st
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        until(lambda: len(lines) >= 2 or process.poll() is not None, 60)
+        until(lambda: len(lines) >= 2 or process.poll() is not None, 120)
         address = re.search(r"http://[\d.]+:\d+", "".join(lines))
         assert address, lines
         assert "nothing leaves it" in lines[1]
