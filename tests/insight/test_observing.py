@@ -47,6 +47,14 @@ def test_an_observation_is_what_the_network_computes(nano: MoCEIR, dtype: str) -
     torch.testing.assert_close(seen.features, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_an_enlarging_network_is_observed_at_the_size_of_the_picture() -> None:
+    restorer = Restorer(MoCEIR(preset("nano").model_copy(update={"scale": 4})), device="cpu")
+    image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    seen = observe(restorer, image)
+    assert seen.restored.shape == image.shape
+    assert torch.isfinite(seen.features).all()
+
+
 def test_change_statistics_equal_those_of_numpy() -> None:
     change = np.random.default_rng(1).gamma(2, 0.05, (3, 12, 9)) - 0.1
     found = change_statistics(torch.from_numpy(change)).numpy()

@@ -124,7 +124,9 @@ def _enlarge_entry(before: bytes, block: bytearray, layout: Layout, place: int, 
         done.add(at)
         over, under = layout.unpack("II", before, at)
         fits = over * scale < 2**32
-        block[at : at + 8] = layout.pack("II", over * scale if fits else over, under if fits else under // scale)
+        block[at : at + 8] = layout.pack(
+            "II", over * scale if fits else over, under if fits else under // scale or under
+        )
 
 
 def has_thumbnail(block: bytes) -> bool:

@@ -21,7 +21,8 @@ class Observation:
     """A restored picture with its route and the features that describe its degradation.
 
     Attributes:
-        restored: Restored picture, with the type, shape and range of the picture.
+        restored: Restored picture, with the type, shape and range of the picture; a network that enlarges is observed
+            at that size as well.
         routing: Experts that worked on the picture.
         features: ``(D,)`` float32. The scores of all experts in all blocks, the frequency embedding that the routers
             see, and the statistics of the change (see ``change_statistics``), in this order.
@@ -43,7 +44,7 @@ def observe(restorer: Restorer, image: NDArray[Any]) -> Observation:
         ImageError: If the array is not such a picture, or does not fit into memory.
     """
     with embeddings_seen(restorer) as embeddings:
-        restored, routing = restorer.restore(image, return_routing=True)
+        restored, routing = restorer.restore(image, return_routing=True, upscale=1)
     return Observation(restored, routing, features_of(routing, embeddings, image, restored))
 
 
