@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--model", default="tiny", help="a model, as for moceir restore")
     parser.add_argument("--size", action="append", type=parse_size, help="WIDTHxHEIGHT, repeatable; 256x256 by default")
     parser.add_argument("--way", action="append", choices=WAYS[1:], help="repeatable; all by default")
+    parser.add_argument("--files", type=Path, help="folder to keep the exported files in, and to use those of before")
     parser.add_argument("--repeat", type=int, default=3, help="rounds that the median is taken of")
     parser.add_argument("--json", type=Path, help="write the results there")
     options = parser.parse_args()
@@ -58,14 +59,11 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in results.items() if value), end="\n\n")
     ways = ["package", *(options.way or WAYS[1:])]
     print(*markdown_table(COLUMNS, ()), sep="\n")
-    with tempfile.TemporaryDirectory() as folder:
-        sizes_mb = {
-            way: export_model(options.model, file_of(way, Path(folder)), backend_of(way), **arguments).size_bytes / 1e6
-            for way, arguments in FILES.items()
-            if way in ways
-        }
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.files or Path(temporary)
+        sizes_mb = {way: export(options.model, way, folder) / 1e6 for way in ways if way in FILES}
         for width, height in options.size or [(256, 256)]:
-            for row in measure(ways, options.model, Path(folder), width, height, options.repeat):
+            for row in measure(ways, options.model, folder, width, height, options.repeat):
                 results["rows"].append(row | {"mb": sizes_mb.get(row["way"])})
                 print(markdown_table(cells(results["rows"][-1]), ())[0], flush=True)
     if options.json:
@@ -80,6 +78,14 @@ def backend_of(way: str) -> str:
 def file_of(way: str, folder: Path) -> Path:
     """Return the place of an exported file."""
     return folder / f"{way}{SUFFIXES[backend_of(way)]}"
+
+
+def export(model: str, way: str, folder: Path) -> int:
+    """Export a model, unless the file is there; return its size in bytes, with that of OpenVINO's weights."""
+    path = file_of(way, folder)
+    if not path.exists():
+        export_model(model, path, backend_of(way), **FILES[way])
+    return sum(file.stat().st_size for file in (path, path.with_suffix(".bin")) if file.exists())
 
 
 def prepare(way: str, model: str, folder: Path) -> Callable[[Tensor], Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from moceir.data.metrics import load_lpips, psnr_db, ssim
+from moceir.data.metrics import load_lpips, picture_psnr_db, psnr_db, ssim
 from moceir.errors import DataError, MissingExtraError
 from moceir.training.losses import in_proportion, l1_loss, spectral_l1_loss
 
@@ -98,6 +98,13 @@ def test_psnr_of_equal_pictures_is_infinite_and_only_theirs() -> None:
     ours = psnr_db(restored, clean)
     assert math.isfinite(ours[0].item())
     assert ours[1].item() == math.inf
+
+
+def test_psnr_of_one_picture_equals_scikit_image() -> None:
+    restored, clean = (batch[0].numpy().transpose(1, 2, 0) for batch in pair(1, 20, 31))
+    expected = peak_signal_noise_ratio(clean.astype(np.float64), restored.astype(np.float64), data_range=1)
+    assert picture_psnr_db(restored, clean) == pytest.approx(expected, abs=1e-9)
+    assert picture_psnr_db(clean, clean) == math.inf
 
 
 # --- SSIM -------------------------------------------------------------------------------------------------------------
