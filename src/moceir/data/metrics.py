@@ -66,7 +66,7 @@ def load_lpips(device: torch.device) -> Callable[[NDArray[np.float32], NDArray[n
         DataError: If the weights cannot be fetched.
     """
     try:
-        # Imported by name because the development tools do not include it: a type checker would report a missing import.
+        # Imported by name because `dev` does not include it: a type checker would report a missing import.
         package = importlib.import_module("lpips")
     except (ImportError, RuntimeError) as error:
         msg = (
