@@ -228,7 +228,7 @@ def test_lpips_gets_batches_in_its_own_range(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_without_lpips_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(MissingExtraError, match="pip install lpips torchvision"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'moceir\[lpips\]'"):
         load_lpips(torch.device("cpu"))
 
 

@@ -71,7 +71,7 @@ def evaluate_command(
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first pictures of each set.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of synthetic degradations.")] = 0,
     with_lpips: Annotated[
-        bool, typer.Option("--lpips", help="Measure LPIPS too; needs the packages lpips and torchvision.")
+        bool, typer.Option("--lpips", help="Measure LPIPS too; needs the extra moceir[lpips].")
     ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the results to this file, with a row per picture.")

@@ -98,8 +98,7 @@ def ssim(restored: NDArray[np.float32], clean: NDArray[np.float32]) -> float:
 def load_lpips(device: torch.device) -> Callable[[NDArray[np.float32], NDArray[np.float32]], float]:
     """Load LPIPS, the learned perceptual distance of Zhang et al. (arXiv 1801.03924), on AlexNet, version 0.1.
 
-    Requires the lpips package, which in turn needs torchvision; neither is a dependency of moceir. The first use
-    downloads AlexNet's weights.
+    Requires the extra ``lpips``, whose package in turn needs torchvision. The first use downloads AlexNet's weights.
 
     Args:
         device: Device that AlexNet runs on.
@@ -115,12 +114,12 @@ def load_lpips(device: torch.device) -> Callable[[NDArray[np.float32], NDArray[n
     import torch  # noqa: PLC0415 - pictures are compared without torch, too
 
     try:
-        # Imported by name because no extra installs it: a type checker would report a missing import.
+        # Imported by name because `dev` does not include it: a type checker would report a missing import.
         package = importlib.import_module("lpips")
     except (ImportError, RuntimeError) as error:
         msg = (
-            f"LPIPS needs the packages lpips and torchvision ({error}); install them with: pip install lpips "
-            "torchvision, torchvision from the same index as torch"
+            f"LPIPS needs the packages lpips and torchvision ({error}); install them from the index that torch came "
+            "from, with: pip install 'moceir[lpips]'"
         )
         raise MissingExtraError(msg) from error
     try:
