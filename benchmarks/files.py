@@ -26,13 +26,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from recording import KEEP_HELP, describe_processor, print_machine, save_results
 
 from moceir import image_io
 from moceir.cli import app
 from moceir.cli.run import jobs
-from moceir.evaluation.profiling import describe_machine
 from moceir.evaluation.report import markdown_table
-from moceir.files import write_json
 from moceir.machine.allocator import keep_freed_memory
 from moceir.models.network import MoCEIR
 from moceir.restoration import Restorer
@@ -120,6 +119,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     parser.add_argument("--folder", type=Path, help="make the files here; default: the system's temporary folder")
     parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--keep", action="store_true", help=KEEP_HELP)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
@@ -127,13 +127,14 @@ def main() -> None:
         make_files(Path(name) / "in", options.files)
         result = measure(Path(name), options.files, options.model)
         result["network_alone"] = network_alone(Path(name), options.model)
-    result |= describe_machine("cpu") | {"model": options.model}
+    result["model"] = options.model
+    machine = describe_processor()
+    print_machine(machine)
     seconds = [f"{result[key]:.1f}" for key in ("seconds", "network_seconds", "network_alone", "before_and_after")]
     memory = " ".join(f"{mb:.0f}" for mb in result["resident_mb"])
     row = [str(result["files"]), *seconds[:2], f"{result['share']:.1%}", *seconds[2:], memory]
     print(*markdown_table(COLUMNS, [row]), result["summary"], sep="\n")
-    if options.json:
-        write_json(options.json, result)
+    save_results("files", machine, [result], options.json, keep=options.keep)
 
 
 if __name__ == "__main__":

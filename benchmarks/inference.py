@@ -8,7 +8,8 @@ Two networks are compared, each in its own process: the package as ``moceir rest
 and the default allocator. The processes take turns, picture by picture. Before each picture they compute a
 large matrix product (GEMM), which gives the rate of the machine to compare the network with. Weights are random but
 equal for both, and so are the experts that they choose. The plain network needs 2 GiB per megapixel and more;
-``--alone`` leaves it out.
+``--alone`` leaves it out. ``--clock processor`` counts processor time, which other programs disturb less; use it with
+one thread.
 """
 
 from __future__ import annotations
@@ -28,16 +29,18 @@ import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from recording import KEEP_HELP, describe_processor, print_machine, save_results
 from torch import Tensor
 
-from moceir.evaluation.profiling import Subject, describe_machine, peak_growth_bytes, sample_picture
+from moceir.evaluation.profiling import Subject, peak_growth_bytes, sample_picture
 from moceir.evaluation.report import markdown_table
-from moceir.files import whole_file, write_json
+from moceir.files import whole_file
 from moceir.insight.figures import GROUP_COLOURS
 from moceir.machine.allocator import keep_freed_memory
 from moceir.restoration import Restorer
 
 NETWORKS = ("package", "plain")
+CLOCKS = {"elapsed": time.perf_counter, "processor": time.process_time}
 GEMM_SIDE = 2048
 COLUMNS = ("preset", "size", "threads", "network", "seconds", "best", "peak MiB", "GFLOP/s", "of GEMM", "speed-up")
 
@@ -54,25 +57,28 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5, help="number of pictures to take the median of")
     parser.add_argument("--alone", action="store_true", help="leave out the plain network")
     parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--keep", action="store_true", help=KEEP_HELP)
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="elapsed", help="time to measure; default: elapsed")
     parser.add_argument("--plot", type=Path, help="draw time and memory by megapixels to this file (.png, .svg)")
     options = parser.parse_args()
 
     threads = options.threads or [torch.get_num_threads()]
-    results: dict[str, Any] = describe_machine("cpu", max(threads)) | {"repeat": options.repeat, "rows": []}
-    print(", ".join(f"{key} {value}" for key, value in results.items() if value), end="\n\n")
+    machine = describe_processor(max(threads)) | {"repeat": options.repeat, "clock": options.clock}
+    rows: list[dict[str, Any]] = []
+    print_machine(machine)
     print("\n".join(markdown_table(COLUMNS, ())))
     for name in options.preset or ["tiny"]:
         for width, height in options.size or [(256, 256)]:
             for count in threads:
-                rows = measure(name, width, height, count, options.repeat, NETWORKS[:1] if options.alone else NETWORKS)
-                results["rows"] += rows
-                for row in rows:
+                networks = NETWORKS[:1] if options.alone else NETWORKS
+                new = measure(name, width, height, count, options.repeat, networks, options.clock)
+                rows += new
+                for row in new:
                     print(markdown_table(cells(row), ())[0], flush=True)
-    if options.json:
-        write_json(options.json, results)
+    save_results("inference", machine, rows, options.json, keep=options.keep)
     if options.plot:
         with whole_file(options.plot) as part, rc_context({"font.size": 9}):
-            draw(results["rows"]).savefig(part, dpi=110, format=options.plot.suffix[1:])
+            draw(rows).savefig(part, dpi=110, format=options.plot.suffix[1:])
 
 
 def draw(rows: list[dict[str, Any]]) -> Figure:
@@ -122,7 +128,13 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def measure(
-    name: str, width: int, height: int, threads: int, repeat: int, networks: tuple[str, ...] = NETWORKS
+    name: str,
+    width: int,
+    height: int,
+    threads: int,
+    repeat: int,
+    networks: tuple[str, ...] = NETWORKS,
+    clock: str = "elapsed",
 ) -> list[dict[str, Any]]:
     """Measure the networks on one picture, in turns.
 
@@ -133,6 +145,7 @@ def measure(
         threads: Number of threads of each process.
         repeat: Number of pictures per network, at least 1.
         networks: Networks to measure, the package first.
+        clock: One of `CLOCKS`.
 
     Returns:
         One row per network. ``gflops`` is the rate at the median time on the route that is taken, where each
@@ -151,7 +164,7 @@ def measure(
         turns: dict[str, list[tuple[float, float]]] = {network: [] for network in networks}
         for _ in range(repeat):
             for network, pool in pools.items():
-                turns[network].append(pool.submit(take_turn, width, height).result())
+                turns[network].append(pool.submit(take_turn, width, height, clock).result())
     finally:
         for pool in pools.values():
             pool.shutdown()
@@ -209,17 +222,18 @@ def first_picture(width: int, height: int) -> tuple[float | None, float]:
     return None if peak is None else peak / 2**20, gmacs
 
 
-def take_turn(width: int, height: int) -> tuple[float, float]:
+def take_turn(width: int, height: int, clock: str) -> tuple[float, float]:
     """Measure the seconds of a picture and the GFLOP/s of a matrix product. Runs in a measuring process."""
     picture = sample_picture(width, height)
     square = torch.rand(GEMM_SIDE, GEMM_SIDE)
     out = torch.empty_like(square)
-    began = time.perf_counter()
+    now = CLOCKS[clock]
+    began = now()
     torch.mm(square, square, out=out)
-    gemm = time.perf_counter() - began
-    began = time.perf_counter()
+    gemm = now() - began
+    began = now()
     _restore(picture)
-    return time.perf_counter() - began, 2 * GEMM_SIDE**3 / gemm / 1e9
+    return now() - began, 2 * GEMM_SIDE**3 / gemm / 1e9
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recording import describe_processor, print_machine, save_results
+from recording import KEEP_HELP, describe_processor, print_machine, save_results
 
 from moceir.cli.options import parse_size
 from moceir.evaluation import evaluate, synthetic_set
@@ -47,25 +47,28 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="number of photographs to use; default: all")
     parser.add_argument("--model", default="tiny", help="weights to measure the quality of")
     parser.add_argument("--json", type=Path, help="write the results to this file")
-    parser.add_argument("--keep", action="store_true", help="write the results to benchmarks/results as well")
+    parser.add_argument("--keep", action="store_true", help=KEEP_HELP)
     options = parser.parse_args()
 
     torch.set_num_threads(options.threads)
     keep_freed_memory()
     machine = describe_processor(options.threads)
     print_machine(machine)
-    rows: list[dict[str, Any]] = []
+    times: list[dict[str, Any]] = []
     for name in options.preset:
         restorer = Restorer(Subject(name, untrained=True).load(), device="cpu")
         for width, height in options.size or [(256, 256)]:
-            rows.append(compare_times(restorer, name, width, height, options.repeat))
-            print(*markdown_table(TIMES, [time_cells(rows[-1] | machine)]), sep="\n", flush=True)
+            times.append(compare_times(restorer, name, width, height, options.repeat))
+            print(*markdown_table(TIMES, [time_cells(times[-1])]), sep="\n", flush=True)
+    qualities: list[dict[str, Any]] = []
     if options.photographs:
         restorer = Restorer.from_pretrained(options.model, device="cpu")
         for task in options.task or ["noise:sigma=25"]:
-            rows.append(compare_quality(restorer, options.model, options.photographs, task, options.limit))
-            print(*markdown_table(QUALITIES, [quality_cells(rows[-1])]), sep="\n", flush=True)
-    save_results(machine, rows, options.json, keep=options.keep)
+            qualities.append(compare_quality(restorer, options.model, options.photographs, task, options.limit))
+            print(*markdown_table(QUALITIES, [quality_cells(qualities[-1])]), sep="\n", flush=True)
+    for name, rows in (("precision_time", times), ("precision_quality", qualities)):
+        save_results(name, machine, rows, keep=options.keep and bool(rows))
+    save_results("precision", machine, times + qualities, options.json)
 
 
 def compare_times(restorer: Restorer, name: str, width: int, height: int, repeat: int) -> dict[str, Any]:
@@ -75,7 +78,8 @@ def compare_times(restorer: Restorer, name: str, width: int, height: int, repeat
         partial(restorer.with_options(precision=precision).restore, picture) for precision in PRECISIONS
     ]
     seconds = dict(zip(PRECISIONS, median_process_seconds(calls, repeat), strict=True))
-    return {"preset": name, "width": width, "height": height, "seconds": seconds}
+    size = {"width": width, "height": height, "threads": torch.get_num_threads()}
+    return {"preset": name, **size, "seconds": seconds}
 
 
 def compare_quality(restorer: Restorer, model: str, photographs: Path, task: str, limit: int | None) -> dict[str, Any]:

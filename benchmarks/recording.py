@@ -20,6 +20,7 @@ from moceir.files import write_json
 RESULTS = Path(__file__).parent / "results"
 MATTERING = ("avx2", "avx512_f", "avx512_bf16", "avx512_vnni", "amx_bf16", "neon", "bf16", "sve", "sve_bf16")
 """Instruction sets, by torch's names, that make a difference to this network's speed."""
+KEEP_HELP = "write the results to benchmarks/results as well, for docs/performance.md"
 
 
 def describe_processor(threads: int | None = None) -> dict[str, Any]:
@@ -40,22 +41,29 @@ def print_machine(machine: dict[str, Any]) -> None:
     print(", ".join(f"{key} {value}" for key, value in shown.items() if value), end="\n\n", flush=True)
 
 
-def save_results(machine: dict[str, Any], rows: list[dict[str, Any]], json: Path | None, *, keep: bool) -> None:
+def save_results(
+    name: str, machine: dict[str, Any], rows: list[dict[str, Any]], json: Path | None = None, *, keep: bool = False
+) -> None:
     """Write the results of this script.
 
     Args:
+        name: Name of the results, as ``tools/performance_page.py`` knows it.
         machine: Result of `describe_processor`.
         rows: Results, one row per case.
         json: File to write; None for none.
-        keep: Whether to write them to ``benchmarks/results/NAME/DATE-COMMIT.json`` as well.
+        keep: Whether to write them to ``benchmarks/results/NAME/DATE-COMMIT.json`` as well, with a number if that
+            exists.
     """
-    script = Path(sys.argv[0])
-    command = shlex.join(["python", f"benchmarks/{script.name}", *sys.argv[1:]])
+    # Where a folder is on this machine tells nobody anything.
+    given = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *given])
     content = {"machine": machine, "commit": _commit(), "command": command, "rows": rows}
     files = [json] if json else []
     if keep:
         day = datetime.datetime.now(tz=datetime.UTC).date()
-        files.append(RESULTS / script.stem / f"{day}-{content['commit']}.json")
+        endings = ("", *(f"-{number}" for number in range(2, 100)))
+        names = (RESULTS / name / f"{day}-{content['commit']}{ending}.json" for ending in endings)
+        files.append(next(path for path in names if not path.exists()))
     for file in files:
         write_json(file, content)
 

@@ -25,7 +25,7 @@ from moceir.models.network import DecoderBlock, EncoderBlock, MoCEIR
 from moceir.weights import load
 
 SIZES = ((256, 256), (1024, 1024), (4000, 3000))
-FORMS = ("float32", "bfloat16", "bfloat16 compiled")
+FORMS = ("float32", "bfloat16", "float32 compiled", "bfloat16 compiled", "bfloat16 compiled graphs")
 BATCHES = (1, 16)
 MOST_PIXELS = 2**25
 """Batches with more pixels are left out: they would not fit, and say nothing new."""
@@ -122,15 +122,18 @@ def ceilings(device: torch.device) -> tuple[float, float]:
 
 
 def _inference(network: MoCEIR, form: str, images: Tensor) -> Callable[[], object]:
+    graphs = "graphs" in form
     if "compiled" in form:
         run = network
         for part in network.modules():
             if isinstance(part, EncoderBlock | DecoderBlock):
-                part.compile()
+                part.compile(mode="reduce-overhead" if graphs else None)
     else:
         run = for_inference(network)
 
     def restore() -> None:
+        if graphs:
+            torch.compiler.cudagraph_mark_step_begin()  # what the last call left may be overwritten
         with torch.inference_mode(), torch.autocast(images.device.type, torch.bfloat16, enabled="bfloat16" in form):
             run(images)
 
