@@ -63,3 +63,17 @@ def test_upscale(tmp_path: Path) -> None:
     assert (enlarging["input"], enlarging["output"]) == ("24x16", "72x48")
     assert (restoring["input"], restoring["output"]) == ("48x32", "48x32")
     assert min(enlarging["seconds"], restoring["seconds"]) > 0
+
+
+@pytest.mark.slow
+def test_serve(tmp_path: Path, model_folder: Path) -> None:
+    amounts = ("--overhead", "2", "--size", "48x32", "--requests", "8", "--clients", "3", "--seconds", "1")
+    options = ("--model", str(model_folder), "--threads", "1")
+    content = run_script("benchmarks/serve.py", tmp_path / "serve.json", *options, *amounts)
+    overhead, memory, clients = (content[name] for name in ("overhead", "memory", "clients"))
+    assert overhead["overhead"] == pytest.approx(overhead["api_s"] / overhead["restorer_s"] - 1)
+    assert memory["growth"] == pytest.approx(memory["last_mb"] / memory["first_mb"] - 1)
+    assert memory["most_mb"] >= memory["last_mb"] > 0
+    assert clients["right"] >= 2
+    assert "wrong" not in clients
+    assert clients["p99_s"] >= clients["p50_s"] > 0
