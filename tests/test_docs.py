@@ -85,10 +85,13 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_interop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_picture(Path("photo.jpg"))
     commands = commands_of("interop.md")
-    assert len(commands) >= 5
+    assert len(commands) >= 9
     for command in commands:
         result = run(*command)
         assert result.exit_code == 0, (command, result.output)
-    made = ("tiny.onnx", "small_file.onnx", "batches.onnx", "tiny.ckpt", "tiny_again/model.safetensors")
+    files = ("tiny.onnx", "small_file.onnx", "batches.onnx", "tiny.xml", "tiny.ckpt", "tiny_again/model.safetensors")
+    made = (*files, "one.jpg", "two.jpg", "three.jpg")
     assert all(Path(name).is_file() for name in made)

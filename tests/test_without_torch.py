@@ -79,5 +79,5 @@ def test_the_page_lists_what_has_to_be_installed() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {re.split(r"[>=<]", name)[0] for name in [*project["dependencies"], "onnxruntime"]} - {"torch"}
     page = (ROOT / "docs" / "interop.md").read_text(encoding="utf-8")
-    (command,) = re.findall(r"pip install --no-deps moceir\npip install (.*)", page)
+    (command,) = re.findall(r"\$ pip install --no-deps moceir\n\$ pip install (.*)", page)
     assert {name.strip("'") for name in command.split()} == needed

@@ -22,7 +22,7 @@ from moceir.runtimes import LIBRARIES, open_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAPS = {"onnx": 20, "openvino": 20}
+MAPS = {"onnx": 20, "openvino": 72}
 """Feature maps of the network's width that a program holds at once, at full resolution."""
 PICTURE_BYTES = 24
 """Bytes per pixel of a picture and its result, as 32-bit floats."""
