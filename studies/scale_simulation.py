@@ -94,16 +94,17 @@ def archive(count: int, megapixels: float, seed: int = 0, poison: float = 0.0) -
             number += 1
 
 
-def simulate(entries: Iterable[Entry], machines: Machines, seed: int = 0) -> Outcome:
+def simulate(entries: Iterable[Entry], pictures: int, machines: Machines, seed: int = 0) -> Outcome:
     """Run a job in simulated time.
 
     Args:
         entries: The pictures in the order of work.
+        pictures: How many there are.
         machines: What it runs on.
         seed: Of the failures.
     """
     draw = random.Random(seed)  # noqa: S311 - not a secret
-    schedule = Schedule(batches(entries))
+    schedule = Schedule(batches(entries, pictures, machines.workers))
     free: list[tuple[float, float]] = []  # when a worker is free, and when its machine is lost
     ends: list[
         tuple[float, int, float, Batch, bool]
@@ -167,7 +168,7 @@ def main() -> None:
     for pictures in options.pictures:
         for workers in options.workers:
             machines = Machines(workers, options.speed, options.life, options.start)
-            outcome = simulate(archive(pictures, options.megapixels, poison=options.poison), machines)
+            outcome = simulate(archive(pictures, options.megapixels, poison=options.poison), pictures, machines)
             found.append({"workers": workers, **asdict(outcome)})
             row = [f"{pictures:,}", workers, f"{outcome.seconds / 3600:.2f}", f"{outcome.useful:.1%}"]
             row += [f"{outcome.batches_per_s:.2f}", outcome.kills, outcome.repeated, outcome.set_aside]

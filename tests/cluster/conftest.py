@@ -150,6 +150,7 @@ def two_nodes(s3: Stumbling, plugin: None) -> Iterator[TwoNodes]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # they would starve beside other tests
         nodes = TwoNodes(utils.Cluster())
         try:
             started(nodes.cluster, include_dashboard=False, no_monitor=True)

@@ -33,9 +33,9 @@ def test_without_failures_only_the_end_is_lost(workers: int) -> None:
     """Graham's bound: no schedule that keeps all busy is later than the mean load and one batch."""
     machines = Machines(workers, life_h=math.inf, start_s=0.0)
     entries = list(archive(5_000, 1.0))
-    outcome = simulate(entries, machines)
+    outcome = simulate(entries, len(entries), machines)
     ideal = work_s(entries, machines) / workers
-    longest = max(work_s(list(batch.entries), machines) for batch in batches(entries))
+    longest = max(work_s(list(batch.entries), machines) for batch in batches(entries, len(entries), workers))
     assert (outcome.pictures, outcome.set_aside, outcome.kills, outcome.repeated) == (5_000, 0, 0, 0)
     assert ideal * (1 - 1e-9) <= outcome.seconds <= ideal + longest
     assert outcome.useful == pytest.approx(ideal / outcome.seconds)
@@ -44,7 +44,7 @@ def test_without_failures_only_the_end_is_lost(workers: int) -> None:
 def test_large_ones_first_end_sooner_than_small_ones_first() -> None:
     machines = Machines(64, life_h=math.inf, start_s=0.0)
     entries = list(archive(3_000, 4.0))
-    assert simulate(entries, machines).seconds < simulate(entries[::-1], machines).seconds
+    assert simulate(entries, len(entries), machines).seconds < simulate(entries[::-1], len(entries), machines).seconds
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -52,7 +52,7 @@ def test_nothing_is_lost_however_often_machines_are(seed: int) -> None:
     """Each worker lives for half an hour on average: every picture is restored, but for those that kill."""
     entries = list(archive(10_000, 1.0, poison=0.001))
     poison = sum(entry.etag == "poison" for entry in entries)
-    outcome = simulate(entries, Machines(16, life_h=0.5), seed)
+    outcome = simulate(entries, len(entries), Machines(16, life_h=0.5), seed)
     assert outcome.kills > poison > 0
     # A machine may be lost twice with the same innocent picture alone in hand; that is rare.
     assert 0 <= outcome.set_aside - poison <= 2
@@ -62,6 +62,6 @@ def test_nothing_is_lost_however_often_machines_are(seed: int) -> None:
 
 def test_failures_cost_what_they_repeat() -> None:
     entries = list(archive(10_000, 1.0))
-    calm, rough = (simulate(entries, Machines(16, life_h=life)) for life in (math.inf, 1.0))
+    calm, rough = (simulate(entries, len(entries), Machines(16, life_h=life)) for life in (math.inf, 1.0))
     assert rough.useful < calm.useful
     assert rough.seconds < 1.2 * calm.seconds

@@ -27,7 +27,7 @@ RECIPE: dict[str, Any] = {
     "optimizer": {"lr": 1.0e-3},
     "validation": {"share": 0.25, "patch_px": 16, "most": 2},
 }
-DEADLINE_S = 500
+DEADLINE_S = 900
 
 
 class Machine:

@@ -201,7 +201,8 @@ def restore_all(
         size,
         lambda entry: output_key(entry.key, options.format),
     )
-    schedule = Schedule(batches(_left(target, description, finished)))
+    left = _left(target, description, finished)
+    schedule = Schedule(batches(left, progress.pictures, size.largest))
     unreached = 0
     if not progress.pictures:
         return progress

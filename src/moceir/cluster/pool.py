@@ -63,6 +63,13 @@ class _Hand:
     starting: Any
     given: dict[Any, Batch] = field(default_factory=dict[Any, Batch])
 
+    def may_take(self, batch: Batch) -> bool:
+        """Return whether the worker may have a batch beside what it has: a picture that may kill must be alone.
+
+        Otherwise the one before it could take the blame, whose answer was lost with the worker.
+        """
+        return not self.given or not (batch.kills or any(other.kills for other in self.given.values()))
+
     @property
     def awaited(self) -> list[Any]:
         return [self.starting] if self.starting is not None else list(self.given)
@@ -137,7 +144,7 @@ class Pool:
         ready = [hand for hand in self._hands if hand.starting is None]
         for depth in range(1, IN_HAND + 1):  # a first batch for all before a second one for some
             for hand in ready:
-                if self._next is not None and len(hand.given) < depth:
+                if self._next is not None and len(hand.given) < depth and hand.may_take(self._next):
                     hand.given[hand.actor.restore.remote(self._next.entries)] = self._next
                     self._next = self._schedule.take()
         if self._next is None:

@@ -15,6 +15,8 @@ from moceir.cluster.stores import Entry
 MOST_PICTURES = 32
 MOST_BYTES = 16_000_000
 """Size of a batch: what a worker is given at a time. Small enough to be repeated after a kill."""
+SHARES = 4
+"""A batch is at most this part of what is left for a worker."""
 MOST_KILLS = 2
 """How many workers a picture may take with it."""
 
@@ -33,21 +35,30 @@ class Batch:
 
 
 def batches(
-    entries: Iterable[Entry], most_pictures: int = MOST_PICTURES, most_bytes: int = MOST_BYTES
+    entries: Iterable[Entry],
+    pictures: int,
+    workers: int,
+    *,
+    most_pictures: int = MOST_PICTURES,
+    most_bytes: int = MOST_BYTES,
 ) -> Iterator[Batch]:
-    """Cut a stream of pictures into batches, in its order.
+    """Cut a stream of pictures into batches, in its order. Towards the end they become small, so that all end together.
 
     Args:
         entries: The pictures.
+        pictures: How many there are.
+        workers: How many share them.
         most_pictures: Pictures in a batch.
         most_bytes: Bytes in a batch of more than one picture.
     """
     here: list[Entry] = []
-    size = 0
-    for entry in entries:
-        if here and (len(here) >= most_pictures or size + entry.size > most_bytes):
+    size, most = 0, 1
+    for number, entry in enumerate(entries):
+        if here and (len(here) >= most or size + entry.size > most_bytes):
             yield Batch(tuple(here))
             here, size = [], 0
+        if not here:
+            most = max(1, min(most_pictures, (pictures - number) // (SHARES * workers)))
         here.append(entry)
         size += entry.size
     if here:
