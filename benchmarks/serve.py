@@ -73,7 +73,7 @@ def main() -> None:
         shown = [
             [key.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else value] for key, value in row.items()
         ]
-        print(markdown_table([name, ""], shown) + "\n")
+        print("\n".join(markdown_table([name, ""], shown)) + "\n")
     if options.json:
         write_json(options.json, machine | {"model": options.model, **results})
 
