@@ -70,10 +70,9 @@ def main() -> None:
     machine = describe_machine("cpu", options.threads)
     print(f"model {options.model}, {machine['cpu']}, {machine['threads']} threads\n")
     for name, row in results.items():
-        shown = [
-            [key.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else value] for key, value in row.items()
-        ]
-        print(markdown_table([name, ""], shown) + "\n")
+        texts = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()]
+        shown = [[key.replace("_", " "), text] for key, text in zip(row, texts, strict=True)]
+        print("\n".join(markdown_table([name, ""], shown)) + "\n")
     if options.json:
         write_json(options.json, machine | {"model": options.model, **results})
 

@@ -72,21 +72,21 @@ def serving_process(*arguments: Any) -> Iterator[tuple[subprocess.Popen[str], st
 
 @pytest.mark.slow
 def test_a_signal_to_terminate_finishes_accepted_pictures_and_nothing_else(model_folder: Path) -> None:
-    data = picture(300, 400)
+    data = picture(500, 600, "jpeg")
     expected = Restorer.from_pretrained(model_folder, device="cpu").restore_bytes(data).restored
     answers: list[httpx.Response] = []
     with serving_process("--model", model_folder) as (process, url, lines):
 
         def send() -> None:
             answers.append(
-                httpx.post(f"{url}/v1/restore", files={"picture": (PRIVATE, data)}, timeout=60, trust_env=False)
+                httpx.post(f"{url}/v1/restore", files={"picture": (PRIVATE, data)}, timeout=300, trust_env=False)
             )
 
         senders = [threading.Thread(target=send) for _ in range(6)]
         for sender in senders:
             sender.start()
         with httpx.Client(base_url=url, timeout=60, trust_env=False) as http:
-            until(lambda: len(answers) or http.get("/ready").json()["queue"] >= 4)
+            until(lambda: http.get("/ready").json()["queue"] >= 3, 60)
             process.send_signal(signal.SIGTERM)
             until(lambda: http.get("/ready").status_code == 503)
             late = http.post("/v1/restore", files={"picture": ("a.png", data)})
@@ -96,7 +96,7 @@ def test_a_signal_to_terminate_finishes_accepted_pictures_and_nothing_else(model
             sender.join()
         assert process.wait(GRACE_S + STOP_S + BUSY_S) == 0
     finished = [answer for answer in answers if answer.status_code == 200]
-    assert len(finished) >= 4
+    assert len(finished) >= 3
     assert all(answer.content == expected for answer in finished)
     assert {answer.status_code for answer in answers} <= {200, 503}
     log = "".join(lines)
@@ -112,7 +112,7 @@ def test_draining_ends_in_bounded_time(model_folder: Path) -> None:
         files = [("picture", (f"{n}.jpg", picture(1500, 1500, "jpeg"))) for n in range(8)]
 
         def send() -> None:
-            answers.append(httpx.post(f"{url}/v1/restore/batch", files=files, timeout=60, trust_env=False))
+            answers.append(httpx.post(f"{url}/v1/restore/batch", files=files, timeout=300, trust_env=False))
 
         sender = threading.Thread(target=send)
         sender.start()
