@@ -82,13 +82,12 @@ class Engine:
         choose_precision(options.precision, self.device)
         fixed_route(self.model.config, options)
 
-    def restore(self, images: Tensor, options: RestoreOptions, *, eight_bit: bool = False) -> RestorationResult[Tensor]:
+    def restore(self, images: Tensor, options: RestoreOptions) -> RestorationResult[Tensor]:
         """Restore a batch.
 
         Args:
             images: ``(B, 3, H, W)`` float32 RGB in [0, 1], on any device.
             options: What is asked.
-            eight_bit: Whether the images have 8 bits per channel, and the result will have as many.
 
         Returns:
             The batch in the same shape, in [0, 1], without gradients, on the network's device.
@@ -99,8 +98,7 @@ class Engine:
         """
         _check_fork(self.device)
         given = images.to(self.device)
-        pixels = given.shape[-2] * given.shape[-1]
-        dtype = choose_precision(options.precision, self.device, eight_bit=eight_bit, pixels=pixels)
+        dtype = choose_precision(options.precision, self.device)
         restored, decisions, tile_px, seconds = self._in_what_fits(given, options, dtype)
         if options.keep_tones:
             restored = keep_tones(given, restored)

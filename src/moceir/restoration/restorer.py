@@ -17,7 +17,6 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, overload
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -266,9 +265,7 @@ class Restorer:
             ImageError: If it does not fit into memory.
         """
         began = time.perf_counter()
-        answer = self._engine.restore(
-            to_network_batch(opened.seen), self.options, eight_bit=opened.seen.dtype == np.uint8
-        )
+        answer = self._engine.restore(to_network_batch(opened.seen), self.options)
         pixels = from_network_batch(answer.restored, opened.seen.dtype)
         return answer.with_restored(pixels, seconds=opened.seconds + time.perf_counter() - began)
 
