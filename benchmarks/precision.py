@@ -7,7 +7,7 @@ Time: both precisions restore the same picture in turns, in one process. Weights
 Seconds are processor time, which other programs disturb little with one thread; medians are taken.
 Quality: both restore the same degraded photographs with the weights of ``--model``, and the mean PSNR is compared.
 
-The results decide whether ``--precision auto`` is bfloat16 on processors (``moceir.machine.devices``).
+The results decide whether ``--precision auto`` may be bfloat16 on processors (``moceir.machine.devices``).
 """
 
 from __future__ import annotations

@@ -45,36 +45,11 @@ def test_absent_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_precisions_of_the_processor() -> None:
     cpu = torch.device("cpu")
     assert choose_precision("auto", cpu) is torch.float32
-    assert choose_precision("float32", cpu, eight_bit=True) is torch.float32
     assert choose_precision("bfloat16", cpu) is torch.bfloat16
     with pytest.raises(ConfigError, match="choose from auto, float32, bfloat16, float16"):
         choose_precision("bf16", cpu)
     with pytest.raises(ConfigError, match="float16 needs a GPU"):
         choose_precision("float16", cpu)
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "expected"),
-    [
-        ({"avx512_f": True, "avx512_bf16": True}, torch.bfloat16),
-        ({"avx512_f": True, "avx512_bf16": False}, torch.float32),
-        ({"neon": True, "bf16": True}, torch.float32),
-    ],
-)
-def test_auto_is_bfloat16_for_8_bits_on_processors_where_it_pays(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: torch.dtype
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert choose_precision("auto", torch.device("cpu"), eight_bit=True) is expected
-    assert choose_precision("auto", torch.device("cpu")) is torch.float32, "finer pictures"
-    small = choose_precision("auto", torch.device("cpu"), eight_bit=True, pixels=100 * 100)
-    assert small is torch.float32, "casting the weights would cost more than it saves"
-    assert choose_precision("auto", torch.device("mps"), eight_bit=True) is torch.float32
-
-
-def test_auto_is_float32_on_processors_where_torch_does_not_say_what_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert choose_precision("auto", torch.device("cpu"), eight_bit=True) is torch.float32
 
 
 @pytest.mark.parametrize(("made_for_it", "expected"), [(True, torch.bfloat16), (False, torch.float32)])

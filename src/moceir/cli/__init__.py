@@ -7,6 +7,7 @@ command is declared in a module of its own, which imports nothing heavy. Its wor
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Annotated
 
@@ -70,6 +71,7 @@ def moceir(
 
 def main() -> None:
     """Run the command line; expected errors become one line and an exit code."""
+    gc.disable()  # until the modules of the command are there; see moceir.cli.loading
     try:
         app()
     except MoceirError as error:

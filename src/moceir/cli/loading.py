@@ -15,11 +15,10 @@ def implementation(command: str) -> Any:
     Returns:
         The module. The command calls its ``run`` function.
     """
-    # Imports create many objects and hardly any garbage. Searching them again and again took a sixth of the time.
-    collecting = gc.isenabled()
-    gc.disable()
     try:
         return importlib.import_module(f"moceir.cli.run.{command}")
     finally:
-        if collecting:
+        # Imports create many objects and hardly any garbage: a process of our own does not search them, now or later.
+        if not gc.isenabled():
+            gc.freeze()
             gc.enable()

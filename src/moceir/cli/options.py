@@ -60,7 +60,7 @@ Precision = Annotated[
     typer.Option(
         "--precision",
         metavar="PRECISION",
-        help="auto, float32, bfloat16 or float16. auto is bfloat16 where that is faster and precise enough.",
+        help="auto, float32, bfloat16 or float16. auto is bfloat16 on GPUs that support it, and float32 elsewhere.",
     ),
 ]
 

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
-BFLOAT16_FROM_PIXELS = 128 * 128
-"""Size from which bfloat16 saves time on processors that compute in it. Below, casting the weights of ``tiny`` costs
-more than the arithmetic saves (``benchmarks/precision.py``)."""
-
 
 def check_device_name(device: str | torch.device) -> str:
     """Return the name of a device that may exist, on this machine or on another.
@@ -73,19 +69,15 @@ def check_precision_name(precision: str) -> str:
     return precision
 
 
-def choose_precision(
-    precision: str, device: torch.device, *, eight_bit: bool = False, pixels: int = BFLOAT16_FROM_PIXELS
-) -> torch.dtype:
+def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     """Return the type of a network's arithmetic.
 
-    ``auto`` is bfloat16 where the hardware computes in it: on CUDA devices for all pictures, on processors only for
-    pictures of 8 bits, whose steps are coarse, and only from a size at which it saves time.
+    ``auto`` is bfloat16 on CUDA devices that compute in it, and float32 elsewhere. Processors with AVX512_BF16 would be
+    faster in bfloat16 too, but it costs more quality than is worth it (``benchmarks/precision.py``).
 
     Args:
         precision: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         device: Device of the network.
-        eight_bit: Whether the pictures have 8 bits per channel.
-        pixels: Pixels per picture.
 
     Raises:
         ConfigError: If the name is unknown, or the device is a processor and cannot compute in float16.
@@ -94,20 +86,8 @@ def choose_precision(
 
     name = check_precision_name(precision)
     if name == "auto":
-        if device.type == "cuda":
-            pays = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            worth_it = device.type == "cpu" and eight_bit and pixels >= BFLOAT16_FROM_PIXELS
-            pays = worth_it and _processor_computes_in_bfloat16()
-        return torch.bfloat16 if pays else torch.float32
+        made_for_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if made_for_it else torch.float32
     if name == "float16" and device.type == "cpu":
         raise ConfigError("float16 needs a GPU; on the processor use float32, or bfloat16 where that is faster")
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
-
-
-def _processor_computes_in_bfloat16() -> bool:
-    """Tell whether the processor has AVX512_BF16, as all with AMX have. The instructions of Arm are not measured."""
-    import torch  # noqa: PLC0415 - as above
-
-    # Older versions of torch do not report what the processor has.
-    return bool(getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16"))

@@ -56,13 +56,11 @@ class Backend(Protocol):
         """Predict the peak memory of restoring pictures, whole or in tiles, beside the loaded network."""
         ...
 
-    def restore(self, images: Images, options: RestoreOptions, *, eight_bit: bool = False) -> RestorationResult[Images]:
+    def restore(self, images: Images, options: RestoreOptions) -> RestorationResult[Images]:
         """Restore a batch ``(B, 3, H, W)`` of RGB in [0, 1]; the result has the same range, and grows by the factor."""
         ...
 
-    def restore_tensor(
-        self, images: Tensor, options: RestoreOptions, *, eight_bit: bool = False
-    ) -> RestorationResult[Tensor]:
+    def restore_tensor(self, images: Tensor, options: RestoreOptions) -> RestorationResult[Tensor]:
         """Do the same for a tensor on any device."""
         ...
 

@@ -93,20 +93,17 @@ class Engine:
         """Predict the peak memory of restoring pictures, whole or in tiles, beside the loaded network."""
         return needed_bytes(self.config, height, width, tile, images, self.device.type)
 
-    def restore(self, images: Images, options: RestoreOptions, *, eight_bit: bool = False) -> RestorationResult[Images]:
+    def restore(self, images: Images, options: RestoreOptions) -> RestorationResult[Images]:
         """Restore a batch, as `restore_tensor` does, from and to an array ``(B, 3, H, W)``."""
-        answer = self.restore_tensor(torch.from_numpy(images), options, eight_bit=eight_bit)
+        answer = self.restore_tensor(torch.from_numpy(images), options)
         return answer.with_restored(answer.restored.cpu().numpy())
 
-    def restore_tensor(
-        self, images: Tensor, options: RestoreOptions, *, eight_bit: bool = False
-    ) -> RestorationResult[Tensor]:
+    def restore_tensor(self, images: Tensor, options: RestoreOptions) -> RestorationResult[Tensor]:
         """Restore a batch.
 
         Args:
             images: ``(B, 3, H, W)`` float32 RGB in [0, 1], on any device.
             options: What is asked.
-            eight_bit: Whether the images have 8 bits per channel, and the result will have as many.
 
         Returns:
             The batch, enlarged by the factor asked for, in [0, 1], without gradients, on the network's device.
@@ -118,7 +115,7 @@ class Engine:
         _check_fork(self.device)
         given = images.to(self.device)
         height, width = given.shape[-2:]
-        dtype = choose_precision(options.precision, self.device, eight_bit=eight_bit, pixels=height * width)
+        dtype = choose_precision(options.precision, self.device)
         (restored, decisions, seconds), tile_px = self._room.fit(
             given,
             options.memory_limit,

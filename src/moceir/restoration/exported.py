@@ -85,7 +85,7 @@ class ExportedNetwork:
         rows, columns = self.config.padded_size(height, width)
         return pictures + 4 * self.config.dim * MAPS[self._backend] * rows * columns + FIXED_BYTES
 
-    def restore(self, images: Images, options: RestoreOptions, *, eight_bit: bool = False) -> RestorationResult[Images]:
+    def restore(self, images: Images, options: RestoreOptions) -> RestorationResult[Images]:
         """Restore a batch ``(B, 3, H, W)`` of RGB in [0, 1]. Routes are not reported.
 
         Raises:
@@ -113,9 +113,7 @@ class ExportedNetwork:
             restored = np.add(images, options.strength * (restored - images), dtype=np.float32)
         return RestorationResult(restored, (), width, height, seconds, seconds, tile_px=tile_px)
 
-    def restore_tensor(
-        self, images: Tensor, options: RestoreOptions, *, eight_bit: bool = False
-    ) -> RestorationResult[Tensor]:
+    def restore_tensor(self, images: Tensor, options: RestoreOptions) -> RestorationResult[Tensor]:
         """Do the same for a tensor on any device; the result is on the processor."""
         from torch import from_numpy  # noqa: PLC0415 - who has a tensor has torch
 

@@ -124,8 +124,7 @@ class RestoreOptions(StrictModel):
     """``auto`` (CUDA, else MPS, else CPU), ``cpu``, ``cuda``, ``mps``, or one of several such as ``cuda:1``."""
     precision: Annotated[str, _checked(check_precision_name)] = "auto"
     """Type of the arithmetic: ``float32``, ``bfloat16`` or ``float16``. ``auto`` is bfloat16 on CUDA devices that
-    compute in it, and on processors that do for pictures of 8 bits from 128x128 pixels; otherwise float32. Weights,
-    spectra, and sums over the picture stay in float32."""
+    compute in it, and float32 elsewhere. Weights, spectra, and sums over the picture stay in float32."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of the processor for the whole process; None leaves torch as it is."""
     compiled: bool = False

@@ -19,7 +19,6 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-import numpy as np
 from numpy.typing import NDArray
 
 from moceir import image_io
@@ -301,8 +300,7 @@ class Restorer:
             ImageError: If it does not fit into memory.
         """
         began = time.perf_counter()
-        eight_bit = opened.seen.dtype == np.uint8
-        answer = self._backend.restore(to_network_batch(opened.seen), self.options, eight_bit=eight_bit)
+        answer = self._backend.restore(to_network_batch(opened.seen), self.options)
         pixels = from_network_batch(answer.restored, opened.seen.dtype)
         return answer.with_restored(pixels, seconds=opened.seconds + time.perf_counter() - began)
 

@@ -1,6 +1,6 @@
 """How the network runs fast and in little memory: views of it with the same parameters and the same results.
 
-``for_inference`` works in stripes of rows and in place, ``for_training`` has gradients that cost less, and
+``for_inference`` works in stripes and in place, ``for_training`` has gradients that cost less, and
 ``compilation`` lets ``torch.compile`` work on the layers that take the time. The plain network is in
 ``moceir.models.network``.
 """

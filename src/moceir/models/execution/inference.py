@@ -1,4 +1,4 @@
-"""Inference in stripes of rows: the same layers, with wide intermediates that never exist whole.
+"""Inference in stripes: the same layers, with wide intermediates that never exist whole.
 
 Maps are channels_last: LayerNorm and the many 1x1 convolutions then read memory in order. Residuals are added in place,
 and maps that nothing needs any more give their memory to the next one.
@@ -151,7 +151,7 @@ def _feed_forward(block: EncoderBlock | DecoderBlock, x: Tensor) -> Tensor:
 
 
 def _expert_rows(expert: Expert, crop: Crop, x: Tensor, shared: Tensor) -> Tensor:
-    """Compute the rows of an expert's result that ``crop`` leaves: whole windows from the top."""
+    """Compute the part of an expert's result that ``crop`` leaves; windows begin at its top left."""
     q, k, v = map(crop, expert.attention.project(expert.reduce(x)))
     return expert.refine(crop(x), crop(shared), expert.attention.attend(q, k, v))
 
