@@ -107,7 +107,8 @@ def _routes(service: Service) -> APIRouter:
     async def restore(request: Request, options: str = "{}") -> JobStream:
         ends_s = time.monotonic() + max(service.settings.seconds - MARGIN_S, 0.0)
         asked = _parse(options)
-        model = service.model(asked.pop("model", None)).name
+        wanted = asked.pop("model", None)
+        model = service.model(None if wanted is None else str(wanted)).name
         job = service.view(await request.body(), model, **asked)
         return JobStream(job, model, ends_s)
 
@@ -129,7 +130,7 @@ def examples_folder() -> Path:
 def _parse(options: str) -> dict[str, Any]:
     try:
         asked = json.loads(options)
-    except ValueError:
+    except (ValueError, RecursionError):
         asked = None
     if not isinstance(asked, dict):
         raise ConfigError("the options of the page are not a JSON object; reload the page")
