@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -50,18 +52,24 @@ def mount_page(app: FastAPI, service: Service) -> None:
     """
     app.include_router(_routes(service))
     app.mount("/page/files", StaticFiles(directory=FILES))
-    gr.mount_gradio_app(
-        app,
-        build_page(list(service.models), service.model(None).restorer.options, service.settings.max_body),
-        path="/page",
-        app_kwargs={"middleware": [Middleware(Guard)]},
-        theme=theme(),
-        head=HEAD,
-        footer_links=[],
-        run_history=False,
-        ssr_mode=False,
-        show_error=False,
-    )
+
+    async def mount() -> None:
+        gr.mount_gradio_app(
+            app,
+            build_page(list(service.models), service.model(None).restorer.options, service.settings.max_body),
+            path="/page",
+            app_kwargs={"middleware": [Middleware(Guard)]},
+            theme=theme(),
+            head=HEAD,
+            footer_links=[],
+            run_history=False,
+            ssr_mode=False,
+            show_error=False,
+        )
+
+    # Where no event loop runs, Gradio makes one and never closes it. The thread has none of the caller's.
+    with ThreadPoolExecutor(1) as outside:
+        outside.submit(lambda: asyncio.run(mount())).result()
 
 
 class Guard:
