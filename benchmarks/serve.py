@@ -67,22 +67,15 @@ def main() -> None:
             results["memory"] = memory(url, process, options.requests)
         if options.clients:
             results["clients"] = many_clients(restorer, url, process, options)
-    machine = describe_machine("cpu")
-    print(f"model {options.model}, {machine['cpu']}, {restorer_threads()} threads\n")
+    machine = describe_machine("cpu", options.threads)
+    print(f"model {options.model}, {machine['cpu']}, {machine['threads']} threads\n")
     for name, row in results.items():
         shown = [
             [key.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else value] for key, value in row.items()
         ]
         print(markdown_table([name, ""], shown) + "\n")
     if options.json:
-        write_json(options.json, machine | {"threads": restorer_threads(), "model": options.model, **results})
-
-
-def restorer_threads() -> int:
-    """Return the threads that torch uses here."""
-    import torch  # noqa: PLC0415 - loaded with the restorer anyway
-
-    return torch.get_num_threads()
+        write_json(options.json, machine | {"model": options.model, **results})
 
 
 @contextlib.contextmanager
@@ -107,7 +100,8 @@ def serving(options: argparse.Namespace) -> Iterator[tuple[str, psutil.Process]]
 
 def picture(width: int, height: int) -> bytes:
     """Return a PNG file."""
-    return image_io.encode(image_io.Picture(sample_picture(width, height)), "png")
+    levels = (sample_picture(width, height)[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    return image_io.encode(image_io.Picture(levels), "png")
 
 
 def send(http: httpx.Client, data: bytes) -> httpx.Response:

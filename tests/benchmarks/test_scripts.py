@@ -52,3 +52,17 @@ def test_interop(tmp_path: Path, model_folder: Path) -> None:
     assert all(row["of_package"] == pytest.approx(row["seconds"] / rows[0]["seconds"]) for row in rows)
     assert all(row["peak_mib"] > 0 for row in rows)
     assert rows[3]["mb"] < 0.6 * rows[2]["mb"]
+
+
+@pytest.mark.slow
+def test_serve(tmp_path: Path, model_folder: Path) -> None:
+    amounts = ("--overhead", "2", "--size", "48x32", "--requests", "8", "--clients", "3", "--seconds", "1")
+    options = ("--model", str(model_folder), "--threads", "1")
+    content = run_script("benchmarks/serve.py", tmp_path / "serve.json", *options, *amounts)
+    overhead, memory, clients = (content[name] for name in ("overhead", "memory", "clients"))
+    assert overhead["overhead"] == pytest.approx(overhead["api_s"] / overhead["restorer_s"] - 1)
+    assert memory["growth"] == pytest.approx(memory["last_mb"] / memory["first_mb"] - 1)
+    assert memory["most_mb"] >= memory["last_mb"] > 0
+    assert clients["right"] >= 2
+    assert "wrong" not in clients
+    assert clients["p99_s"] >= clients["p50_s"] > 0

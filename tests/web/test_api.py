@@ -301,6 +301,13 @@ def test_mutated_uploads_get_a_picture_or_a_problem(server: Served) -> None:
     assert server.http.get("/ready").json()["queue"] == 0
 
 
+def test_notes_in_headers_are_printable(server: Served) -> None:
+    whole = odd_files.png()
+    answer = server.restore(whole[:-12] + odd_files.chunk(b"\0\r\n\x01", b"") + whole[-12:])
+    assert answer.status_code == 200
+    assert r"\x00\r\n\x01" in answer.headers["x-moceir-notes"]
+
+
 def test_cancelling_does_not_wait_for_the_picture_in_hand(server: Served) -> None:
     began = time.monotonic()
     connection = _send(server, picture(1000, 1000, "jpeg"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from moceir import Restorer
 from moceir.web.server import GRACE_S, STOP_S
 
 KILLING = Path(__file__).parents[1] / "killing_server.py"
+BUSY_S = 25
+"""Time for Python to end on a machine that is busy with other tests; the pictures would take longer."""
 PRIVATE = "birthday of Ann.png"
 
 
@@ -56,7 +59,7 @@ def serving_process(*arguments: Any) -> Iterator[tuple[subprocess.Popen[str], st
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        until(lambda: len(lines) >= 2 or process.poll() is not None, 60)
+        until(lambda: len(lines) >= 2 or process.poll() is not None, 120)
         address = re.search(r"http://[\d.]+:\d+", "".join(lines))
         assert address, lines
         assert "nothing leaves it" in lines[1]
@@ -82,18 +85,16 @@ def test_a_signal_to_terminate_finishes_accepted_pictures_and_nothing_else(model
         senders = [threading.Thread(target=send) for _ in range(6)]
         for sender in senders:
             sender.start()
-        with httpx.Client(base_url=url, trust_env=False) as http:
-            until(lambda: http.get("/ready").json()["queue"] >= 4 or answers)
+        with httpx.Client(base_url=url, timeout=60, trust_env=False) as http:
+            until(lambda: len(answers) or http.get("/ready").json()["queue"] >= 4)
             process.send_signal(signal.SIGTERM)
-            until(lambda: http.get("/ready").status_code == 503, 5)
+            until(lambda: http.get("/ready").status_code == 503)
             late = http.post("/v1/restore", files={"picture": ("a.png", data)})
             assert late.status_code == 503
             assert "retry-after" in late.headers
         for sender in senders:
             sender.join()
-        began = time.monotonic()
-        assert process.wait(GRACE_S + STOP_S + 5) == 0
-        assert time.monotonic() - began < GRACE_S + STOP_S + 5
+        assert process.wait(GRACE_S + STOP_S + BUSY_S) == 0
     finished = [answer for answer in answers if answer.status_code == 200]
     assert len(finished) >= 4
     assert all(answer.content == expected for answer in finished)
@@ -115,14 +116,13 @@ def test_draining_ends_in_bounded_time(model_folder: Path) -> None:
 
         sender = threading.Thread(target=send)
         sender.start()
-        until(lambda: httpx.get(f"{url}/ready", trust_env=False).json()["queue"] == 8)
-        began = time.monotonic()
+        until(lambda: httpx.get(f"{url}/ready", timeout=60, trust_env=False).json()["queue"] == 8)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-        assert time.monotonic() - began < 1 + GRACE_S + STOP_S + 3
+        assert process.wait(1 + GRACE_S + STOP_S + BUSY_S) == 0
         sender.join()
-    assert answers[0].status_code == 200  # a zip that says what was cancelled
-    assert answers[0].headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answers[0].content)) as archive:
+        last = json.loads(archive.read("report.jsonl").splitlines()[-1])
+    assert last["problem"]["detail"] == "the restoration was cancelled"
 
 
 def test_what_the_command_refuses(tmp_path: Path) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from serving import Serve
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of libraries that schemathesis brings
-    schemathesis: Any = pytest.importorskip("schemathesis")
+schemathesis: Any = pytest.importorskip("schemathesis")
 
+OPERATIONS = {
+    "/v1/restore": "POST",
+    "/v1/restore/batch": "POST",
+    "/v1/inspect": "POST",
+    "/v1/models": "GET",
+    "/health": "GET",
+    "/ready": "GET",
+    "/metrics": "GET",
+}
 CONFIG = {
     "generation": {"deterministic": True},
     # The document cannot say which bytes are a picture, which models there are, and how many blocks they have.
@@ -27,10 +33,25 @@ def document(serving: Serve) -> Any:
     return schemathesis.openapi.from_url(f"{server.url}/openapi.json", config=config)
 
 
-schema = schemathesis.pytest.from_fixture("document")
+def test_the_document_has_all_operations(document: Any) -> None:
+    found = {operation.ok().path: operation.ok().method.upper() for operation in document.get_all_operations()}
+    assert found == OPERATIONS
 
 
-@schema.parametrize()
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_operation_does_what_the_document_says(case: Any) -> None:
-    case.call_and_validate()
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["positive", "negative"])
+@pytest.mark.parametrize("path", OPERATIONS)
+def test_every_operation_does_what_the_document_says(document: Any, path: str, mode: str) -> None:
+    operation, sent = document[path][OPERATIONS[path]], 0
+
+    @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode)))
+    @settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    def check(case: Any) -> None:
+        nonlocal sent
+        sent += 1
+        case.call_and_validate()
+
+    if mode == "negative" and OPERATIONS[path] == "GET":
+        pytest.skip("an operation without parameters has no wrong ones")
+    check()
+    assert sent

@@ -45,8 +45,9 @@ async def restore(request: Request) -> Response:
         "X-Moceir-Seconds": f"{result.seconds:.3f}",
         "X-Moceir-Notes": "; ".join(result.notes),
     }
-    ascii_only = {name: text.encode("ascii", "backslashreplace").decode() for name, text in headers.items()}
-    return Response(result.restored, media_type=MEDIA_TYPES[result.format], headers=ascii_only)
+    # Names of blocks, which notes quote, may hold anything.
+    printable = {name: text.encode("unicode_escape").decode("ascii") for name, text in headers.items()}
+    return Response(result.restored, media_type=MEDIA_TYPES[result.format], headers=printable)
 
 
 @router.post("/v1/restore/batch", **schemas.restore_operation(many=True))

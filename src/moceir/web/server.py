@@ -19,15 +19,15 @@ from moceir.web.settings import ServeSettings
 GRACE_S = 2
 """Time for answers on their way, and for open pages, once no picture is left."""
 STOP_S = 5.0
-"""Time for a cancelled picture to stop; then the process ends without it."""
+"""Time for cancelled pictures to stop and for their answers; then the process ends without them."""
 
 
 class DrainingServer(uvicorn.Server):
     """A server that finishes what it has accepted before it stops.
 
     The first signal to terminate closes the queue: pictures in it are finished and answered, and new ones get status
-    503. The server stops when no request is in hand, at the latest after ``drain_seconds``. A second signal stops at
-    once.
+    503. After ``drain_seconds``, or at a second signal, what is left is cancelled. The server stops when no request is
+    in hand.
     """
 
     def __init__(self, app: FastAPI) -> None:
@@ -45,10 +45,11 @@ class DrainingServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Return whether to stop; called ten times a second."""
         if self._stop_at_s is not None:
-            late = time.monotonic() > self._stop_at_s
-            if late:
+            late_s = time.monotonic() - self._stop_at_s
+            if late_s > 0:
                 self._service.queue.cancel_all()
-            if late or not (len(self._service.queue) or self._service.in_hand):
+            busy = len(self._service.queue) or self._service.in_hand
+            if not busy or late_s > STOP_S:
                 return True
         return await super().on_tick(counter)
 

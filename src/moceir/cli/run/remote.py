@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import typer
 
@@ -20,7 +21,7 @@ STREAM = Path("-")
 
 
 class ServerStages:
-    """The three stages of a file that a server restores, for ``moceir.batch.pipeline.overlapped``.
+    """The three stages of a file that a server restores, for ``moceir.batch.pipeline.overlapped``; a context manager.
 
     Args:
         url: Address of the server.
@@ -37,6 +38,12 @@ class ServerStages:
         self._limits = Limits(max_bytes=options.max_bytes)
         asked = options.model_fields_set & {"model", *CLIENT_OPTIONS}
         self._asked = {name: getattr(options, name) for name in sorted(asked)}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def read(self, job: Job) -> bytes:
         """First stage: read."""

@@ -56,8 +56,8 @@ def run(arguments: RestoreArguments) -> None:
     _check_quality(options, kinds or {options.format})
     check_reports(arguments.report)
     if arguments.server is not None:
-        remote = ServerStages(arguments.server, arguments.token_file, options)
-        _restore_files(remote, jobs, problems, existing, arguments)
+        with ServerStages(arguments.server, arguments.token_file, options) as remote:
+            _restore_files(remote, jobs, problems, existing, arguments)
         return
     restorer = _load(options)
     by_source = _restorers_by_shot(restorer, jobs) if arguments.sequence else {}
