@@ -154,7 +154,7 @@ class Service:
 
         return self.queue.submit_all([lambda upload=upload: work(upload) for upload in uploads])
 
-    def view(self, data: bytes, model: str | None = None, **options: Any) -> Job[View]:
+    def view(self, data: bytes, /, model: str | None = None, **options: Any) -> Job[View]:
         """Queue a picture of the page.
 
         Args:

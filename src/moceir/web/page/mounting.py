@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -50,18 +52,24 @@ def mount_page(app: FastAPI, service: Service) -> None:
     """
     app.include_router(_routes(service))
     app.mount("/page/files", StaticFiles(directory=FILES))
-    gr.mount_gradio_app(
-        app,
-        build_page(list(service.models), service.model(None).restorer.options, service.settings.max_body),
-        path="/page",
-        app_kwargs={"middleware": [Middleware(Guard)]},
-        theme=theme(),
-        head=HEAD,
-        footer_links=[],
-        run_history=False,
-        ssr_mode=False,
-        show_error=False,
-    )
+
+    async def mount() -> None:
+        gr.mount_gradio_app(
+            app,
+            build_page(list(service.models), service.model(None).restorer.options, service.settings.max_body),
+            path="/page",
+            app_kwargs={"middleware": [Middleware(Guard)]},
+            theme=theme(),
+            head=HEAD,
+            footer_links=[],
+            run_history=False,
+            ssr_mode=False,
+            show_error=False,
+        )
+
+    # Where no event loop runs, Gradio makes one and never closes it. The thread has none of the caller's.
+    with ThreadPoolExecutor(1) as outside:
+        outside.submit(lambda: asyncio.run(mount())).result()
 
 
 class Guard:
@@ -107,7 +115,8 @@ def _routes(service: Service) -> APIRouter:
     async def restore(request: Request, options: str = "{}") -> JobStream:
         ends_s = time.monotonic() + max(service.settings.seconds - MARGIN_S, 0.0)
         asked = _parse(options)
-        model = service.model(asked.pop("model", None)).name
+        wanted = asked.pop("model", None)
+        model = service.model(None if wanted is None else str(wanted)).name
         job = service.view(await request.body(), model, **asked)
         return JobStream(job, model, ends_s)
 
@@ -129,7 +138,7 @@ def examples_folder() -> Path:
 def _parse(options: str) -> dict[str, Any]:
     try:
         asked = json.loads(options)
-    except ValueError:
+    except (ValueError, RecursionError):
         asked = None
     if not isinstance(asked, dict):
         raise ConfigError("the options of the page are not a JSON object; reload the page")

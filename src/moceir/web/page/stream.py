@@ -12,7 +12,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 from starlette.responses import StreamingResponse
@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from moceir.errors import MoceirError
 from moceir.image_io.formats import FORMATS
 from moceir.web.jobs import Job, JobCancelledError, State, Status
+from moceir.web.service import MEDIA_TYPES
 from moceir.web.views import View
 
 TELL_EVERY_S = 0.2
@@ -54,16 +55,29 @@ class JobStream(StreamingResponse):
 async def _lines(job: Job[View], model: str, ends_s: float) -> AsyncGenerator[bytes]:
     """Yield the lines and files of the stream."""
     future = asyncio.wrap_future(job.future)
+    try:
+        async for event in _events(job, future, ends_s):
+            yield _line(event)
+        for part in _ending(future, model):
+            yield part
+    finally:
+        future.cancel()  # asyncio would report an exception that nobody asks for
+
+
+async def _events(job: Job[View], future: asyncio.Future[View], ends_s: float) -> AsyncGenerator[dict[str, Any]]:
+    """Yield what changes until the job is done or the time is over."""
     told: dict[str, Any] = {}
     while not future.done() and time.monotonic() < ends_s:
-        status = job.status
-        event = _progress(status)
+        event = _progress(job.status)
         if event != told:
             told = event
-            yield _line(event)
+            yield event
         await asyncio.wait([future], timeout=TELL_EVERY_S)
+
+
+def _ending(future: asyncio.Future[View], model: str) -> Iterator[bytes]:
+    """Yield the last line, and the files that follow it."""
     if not future.done():
-        job.cancel()
         yield _failed("the picture took longer than this server allows; make it smaller, or try again later")
         return
     try:
@@ -76,19 +90,16 @@ async def _lines(job: Job[View], model: str, ends_s: float) -> AsyncGenerator[by
         log.exception("a picture of the page failed")
         yield _failed("the server failed at this picture; its log says why")
     else:
-        blobs = [
-            (name, kind, data)
-            for name, kind, data in (
-                ("file", f"image/{view.result.format}", view.result.restored),
-                ("before", "image/jpeg", view.before),
-                ("after", "image/jpeg", view.after),
-            )
-            if data is not None
-        ]
-        listed = [{"name": name, "type": kind, "bytes": len(data)} for name, kind, data in blobs]
+        result = view.result
+        files = {
+            "file": (result.format, result.restored),
+            "before": ("jpeg", view.before),
+            "after": ("jpeg", view.after),
+        }
+        blobs = [(name, kind, data) for name, (kind, data) in files.items() if data is not None]
+        listed = [{"name": name, "type": MEDIA_TYPES[kind], "bytes": len(data)} for name, kind, data in blobs]
         yield _line({"state": "done", **_facts(view, model), "blobs": listed})
-        for _, _, data in blobs:
-            yield data
+        yield from (data for _, _, data in blobs)
 
 
 def _facts(view: View, model: str) -> dict[str, Any]:
