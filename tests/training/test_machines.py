@@ -1,4 +1,4 @@
-"""Training on two machines: torchrun on loopback, one machine lost and started again."""
+"""Training on two machines: torchrun on loopback, one machine lost, and the command given again."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ class Machine:
     """One of two torchruns, as it would be started on each of two machines."""
 
     def __init__(self, number: int, port: int, pack: Path, folder: Path) -> None:
-        launch = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "3"]
-        launch += ["--rdzv-backend", "c10d", "--rdzv-id", folder.name, "--rdzv-endpoint", f"127.0.0.1:{port}"]
-        launch += ["--local-addr", "127.0.0.1", "--rdzv-conf", f"is_host={number == 0}"]
+        launch = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--node-rank", str(number)]
+        launch += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
         train = ["-m", "moceir", "train", folder / "recipe.yaml", "--data", pack.as_uri(), "-o", folder / "run"]
         train += ["--nodes", "2", "--device", "cpu", "--resume"]
         self.log = folder / f"machine-{number}-{time.monotonic_ns()}.log"
@@ -96,7 +95,9 @@ def test_a_machine_that_is_lost_and_comes_back_changes_nothing(tmp_path: Path) -
             time.sleep(0.02)
         second.lose()
         assert not (cut / "run" / "best").exists(), "it was lost too late"
-        second = Machine(1, port, pack, cut)
+        assert first.process.wait(max(until - time.monotonic(), 1)) != 0
+        port = free_port()
+        first, second = (Machine(number, port, pack, cut) for number in (0, 1))
         first.finish(until)
         second.finish(until)
     finally:
