@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -40,6 +42,19 @@ def observe(restorer: Restorer, image: NDArray[Any]) -> Observation:
     Raises:
         ImageError: If the array is not such a picture, or does not fit into memory.
     """
+    with embeddings_seen(restorer) as embeddings:
+        restored, routing = restorer.restore(image, return_routing=True)
+    return Observation(restored, routing, features_of(routing, embeddings, image, restored))
+
+
+@contextmanager
+def embeddings_seen(restorer: Restorer) -> Generator[list[Tensor]]:
+    """Collect the frequency embeddings of all pictures that are restored inside a ``with`` block.
+
+    Yields:
+        A list that receives ``(B, D)`` float32 from each pass of the network. A picture that is restored in tiles has
+        one embedding per tile.
+    """
     embeddings: list[Tensor] = []
 
     def note(_module: object, _inputs: object, embedding: Tensor) -> None:
@@ -47,13 +62,25 @@ def observe(restorer: Restorer, image: NDArray[Any]) -> Observation:
 
     watched = restorer.model.frequency_embedding.register_forward_hook(note)
     try:
-        restored, routing = restorer.restore(image, return_routing=True)
+        yield embeddings
     finally:
         watched.remove()
-    # A picture that is restored in tiles has one embedding per tile.
-    embedding = torch.cat(embeddings).mean(dim=0)
+
+
+def features_of(
+    routing: RoutingReport, embeddings: Sequence[Tensor], image: NDArray[Any], restored: NDArray[Any]
+) -> Tensor:
+    """Compute the features of an observation; see ``Observation``.
+
+    Args:
+        routing: Experts that worked on the picture.
+        embeddings: Frequency embeddings of the picture, see ``embeddings_seen``.
+        image: ``(H, W, 3)`` RGB array of uint8, uint16 or floats in [0, 1].
+        restored: Restored picture with the same type, shape and range.
+    """
+    embedding = torch.cat(list(embeddings)).mean(dim=0)
     changed = change_statistics(_scaled(restored) - _scaled(image))
-    return Observation(restored, routing, torch.cat([torch.tensor(routing.gate_vector), embedding, changed]))
+    return torch.cat([torch.tensor(routing.gate_vector), embedding, changed])
 
 
 def change_statistics(change: Tensor) -> Tensor:
