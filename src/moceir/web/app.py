@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from moceir.errors import MoceirError
 from moceir.web import access, api, problems
 from moceir.web.gate import Gate
+from moceir.web.page import mount_page
 from moceir.web.problems import Problem
 from moceir.web.service import Service
 from moceir.web.settings import ServeSettings
@@ -44,6 +45,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.state.service = service
     app.include_router(api.router)
     app.include_router(access.router)
+    mount_page(app, service)
     app.add_exception_handler(MoceirError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(Exception, _answer_unexpected)

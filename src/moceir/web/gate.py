@@ -20,8 +20,12 @@ from moceir.web.problems import Problem, of_error
 from moceir.web.service import Service
 
 LOG = logging.getLogger("moceir.web")
-API = "/v1/"
-LOGGED = ("/v1/restore", "/v1/restore/batch", "/v1/inspect", "/v1/models", "/health", "/ready", "/metrics")
+WORK = ("/v1/", "/page/restore")
+"""How the paths of requests with pictures begin."""
+LOGGED = (
+    *("/v1/restore", "/v1/restore/batch", "/v1/inspect", "/v1/models"),
+    *("/page/restore", "/health", "/ready", "/metrics"),
+)
 """Paths that the log and the counters name; all others may be what a client made up."""
 METHODS = ("GET", "POST", "HEAD", "OPTIONS")
 CLIENT_LEFT = 499
@@ -62,7 +66,7 @@ class Gate:
         refused = refusal(self.service.settings, scope)
         if refused is None and _content_length(scope) > exchange.max_body:
             refused = Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, exchange.too_large, error="TooLargeError")
-        is_work = scope["method"] == "POST" and scope["path"].startswith(API)
+        is_work = scope["method"] == "POST" and scope["path"].startswith(WORK)
         if refused is None and is_work:
             refused = self._no_room()
         if refused is not None:

@@ -19,6 +19,7 @@ from moceir.web.client import CLIENT_OPTIONS
 from moceir.web.jobs import Job, JobQueue
 from moceir.web.metrics import Metrics
 from moceir.web.settings import ServeSettings
+from moceir.web.views import View, restore_for_view
 
 MEDIA_TYPES = {name: f"image/{name}" for name in FORMATS}
 """Media type of each format that is written."""
@@ -127,7 +128,7 @@ class Service:
         return self.model(model).restorer.with_options(**options)
 
     def restore(
-        self, uploads: Sequence[Upload], model: str | None = None, **options: Any
+        self, uploads: Sequence[Upload], /, model: str | None = None, **options: Any
     ) -> list[Job[RestorationResult[bytes]]]:
         """Queue pictures to be restored, all or none; each result is byte for byte what ``moceir restore`` writes.
 
@@ -153,7 +154,33 @@ class Service:
 
         return self.queue.submit_all([lambda upload=upload: work(upload) for upload in uploads])
 
-    def inspect(self, upload: Upload, model: str | None = None, **options: Any) -> Job[Inspection]:
+    def view(self, data: bytes, /, model: str | None = None, **options: Any) -> Job[View]:
+        """Queue a picture of the page.
+
+        Args:
+            data: The picture file.
+            model: Public name; None for the default.
+            **options: Any of `CLIENT_OPTIONS`.
+
+        Raises:
+            ConfigError: If an option or the model is wrong.
+            DrainingError: If the server is about to stop.
+            QueueFullError: If there is no place for it.
+        """
+        restorer, served = self.restorer(model, options), self.model(model)
+
+        def work() -> View:
+            try:
+                view = restore_for_view(restorer, data, served.signatures)
+            except (MemoryError, RuntimeError) as error:
+                raise _explained(error, NAMELESS) from error
+            result = view.result
+            self.metrics.count_picture(served.name, result.width * result.height, result.report)
+            return view
+
+        return self.queue.submit(work)
+
+    def inspect(self, upload: Upload, /, model: str | None = None, **options: Any) -> Job[Inspection]:
         """Queue a picture to be inspected.
 
         Args:
