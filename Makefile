@@ -11,7 +11,7 @@ CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test clean
+.PHONY: help demo test chromium clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ help: ## list the targets
 demo: $(CORE) ## restore the example pictures into demo/ and print how much better they got
 	@$(BIN)/python examples/demo.py
 
-test: $(DEV) ## run all checks: ruff, basedpyright, pytest
+test: $(DEV) chromium ## run all checks: ruff, basedpyright, pytest
 	@echo "ruff check"
 	@$(BIN)/ruff check --quiet
 	@echo "ruff format --check"
@@ -29,6 +29,14 @@ test: $(DEV) ## run all checks: ruff, basedpyright, pytest
 	@echo "pytest"
 	@# A process for each core, of one thread each: more threads than cores would wait for each other.
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+# The browser that tests of the page need: from Debian, where this may install it. Without it they are skipped.
+chromium:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	    && echo "installing chromium for the tests of the page" && export DEBIAN_FRONTEND=noninteractive \
+	    && timeout 300 apt-get -qq update </dev/null >/dev/null 2>&1 \
+	    && timeout 900 apt-get -qq install --no-install-recommends chromium </dev/null >/dev/null 2>&1; } \
+	    || echo "there is no chromium: the tests of the page are skipped"
 
 clean: ## remove the virtual environment, the demo's results and all caches
 	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis build dist
