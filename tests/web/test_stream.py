@@ -94,6 +94,14 @@ def test_wrong_options_are_a_problem_document(served, options, said):
     assert said in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("path", ["/v1/restore", "/v1/inspect"])
+def test_options_named_as_arguments_of_python_are_unknown(served, path):
+    for name in ("uploads", "upload", "self"):
+        answer = served.http.post(path, files={"picture": picture()}, data={name: "1"})
+        assert answer.status_code == 400
+        assert f"unknown option '{name}'" in answer.json()["detail"]
+
+
 def test_who_leaves_frees_the_worker(served):
     with served.http.stream("POST", "/page/restore", content=picture(2000, 2000)) as answer:
         assert next(answer.iter_lines())

@@ -128,7 +128,7 @@ class Service:
         return self.model(model).restorer.with_options(**options)
 
     def restore(
-        self, uploads: Sequence[Upload], model: str | None = None, **options: Any
+        self, uploads: Sequence[Upload], /, model: str | None = None, **options: Any
     ) -> list[Job[RestorationResult[bytes]]]:
         """Queue pictures to be restored, all or none; each result is byte for byte what ``moceir restore`` writes.
 
@@ -180,7 +180,7 @@ class Service:
 
         return self.queue.submit(work)
 
-    def inspect(self, upload: Upload, model: str | None = None, **options: Any) -> Job[Inspection]:
+    def inspect(self, upload: Upload, /, model: str | None = None, **options: Any) -> Job[Inspection]:
         """Queue a picture to be inspected.
 
         Args:
