@@ -28,7 +28,8 @@ PAGES = (
     "docs/how-to/researchers.md",
     "docs/how-to/engineers.md",
 )
-TESTED_ELSEWHERE = {"docs/training.md", "docs/files.md", "docs/interop.md"}  # tests/test_docs.py
+# In tests/test_docs.py and tests/web/test_documentation.py.
+TESTED_ELSEWHERE = {f"docs/{name}.md" for name in ("training", "files", "interop", "super-resolution", "serve")}
 SHORT = ("steps=2", "epoch_steps=1", "stages.0.patch_px=16", "stages.0.batch=2", "validation.patch_px=16")
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,17 +119,3 @@ def test_benchmarks_are_drawn_over_time(tmp_path: Path, monkeypatch: pytest.Monk
     assert "nano, package, 64x48, 1 threads" in page
     assert page.count("<svg") == 1
     assert "| nano | 64 | 48 | 1 | package | 1.5 |" in page
-
-
-@pytest.mark.slow
-def test_a_benchmark_is_recorded(tmp_path: Path) -> None:
-    script = [sys.executable, ROOT / "benchmarks" / "record.py", "--results", tmp_path, "inference"]
-    options = ["--preset", "nano", "--size", "40x32", "--threads", "1", "--repeat", "1", "--alone"]
-    subprocess.run([*script, *options], check=True, timeout=300)
-    (path,) = (tmp_path / "inference").glob("*.json")
-    record = json.loads(path.read_text())
-    assert list(record) == ["machine", "commit", "command", "rows"]
-    assert record["machine"]["threads"] == 1
-    assert record["command"] == "python benchmarks/inference.py " + " ".join(options)
-    assert record["rows"][0]["seconds"] > 0
-    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d-{record['commit'][:7]}\.json", path.name)
