@@ -207,7 +207,8 @@ class TestProgress:
     def test_cancelling_frees_the_worker_at_once(self, page, served, tmp_path):
         write_picture(tmp_path / "large.png", 2000, 2000)
         write_picture(tmp_path / "small.png")
-        add(page, tmp_path / "large.png", tmp_path / "small.png")
+        write_picture(tmp_path / "other.png", 2000, 2000)  # as large: a small one could be done first
+        add(page, tmp_path / "large.png", tmp_path / "other.png")
         wait_for_status(page, "Restoring 1 of 2")
         page.get_by_text("left").wait_for()
         until(lambda: len(served.service.queue) == 2)
