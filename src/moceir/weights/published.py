@@ -115,7 +115,8 @@ def from_published(
 
 def _scale(state: Mapping[str, Tensor]) -> Any:
     """Return the factor that a network enlarges by: its tail writes the three colours of scale^2 pixels."""
-    return 1 if "output.weight" in state else math.isqrt(state["output.0.weight"].shape[0] // 3)
+    tail = state.get("output.0.weight")
+    return 1 if tail is None else math.isqrt(tail.shape[0] // 3)
 
 
 def infer_config(
