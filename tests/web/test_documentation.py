@@ -10,9 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from serving import Served, picture
+from serving import Serve, Served, picture
 from support import run
 
+from moceir import image_io
 from moceir.web.problems import _STATUSES  # pyright: ignore[reportPrivateUsage] - compared with the page
 from moceir.web.settings import ServeSettings
 
@@ -36,10 +37,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the examples call curl, which is not installed")
-def test_examples_for_a_shell(server: Served, home: Path) -> None:
+def test_examples_for_a_shell(serving: Serve, model_folder: Path, home: Path) -> None:
+    server = serving(models=(str(model_folder), "tiny-x2"))
     (block,) = blocks("sh", server.url)
     commands = [shlex.split(line) for line in block.splitlines()]
-    assert len(commands) == 7
+    assert len(commands) == 9
     for command in commands:
         if command[0] == "moceir":
             assert run(*command[1:]).exit_code == 0, command
@@ -50,6 +52,8 @@ def test_examples_for_a_shell(server: Served, home: Path) -> None:
     assert zipfile.ZipFile(home / "restored.zip").namelist() == ["photo.jpg", "scan.png", "report.jsonl"]
     assert (home / "restored.webp").read_bytes()[8:12] == b"WEBP"
     assert (home / "restored" / "a.png").is_file()
+    assert image_io.read(home / "large.jpg").rgb.shape == (48, 80, 3)
+    assert (home / "large.jpg").read_bytes() == (home / "large_by_server.jpg").read_bytes()
 
 
 def test_examples_for_python(server: Served, home: Path, capsys: pytest.CaptureFixture[str]) -> None:

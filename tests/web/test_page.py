@@ -338,7 +338,7 @@ class TestLooks:
         ]
         page.get_by_role("button", name="Choose pictures").focus()
         assert [tab(page) for _ in wanted] == wanted
-        names = [tab(page) for _ in range(10)]
+        names = [tab(page) for _ in range(14)]
         assert (names[0], names[-3:]) == ("number input for Strength", ["Model", "Result file", "Restore again"])
 
 

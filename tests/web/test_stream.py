@@ -68,6 +68,18 @@ def test_the_guess_is_that_of_inspect_and_needs_the_whole_change(served):
     assert send(served, data, keep_tones=True)[0][-1]["guess"] is None
 
 
+def test_enlarging_chooses_the_model_and_has_no_guess(served):
+    data = picture(32, 32)
+    lines, files = send(served, data, upscale=4, model="tiny")
+    done = lines[-1]
+    assert (done["width"], done["height"], done["upscale"], done["model"]) == (128, 128, 4, "tiny-x4")
+    assert done["guess"] is None
+    assert files["file"] == Restorer.from_pretrained(upscale=4).restore_bytes(data).restored
+    plain, files = send(served, data, upscale=1, model="tiny")
+    assert (plain[-1]["upscale"], plain[-1]["model"]) == (1, "tiny")
+    assert files["file"] == Restorer.from_pretrained().restore_bytes(data).restored
+
+
 def test_a_failure_is_the_last_line(served):
     lines, files = send(served, b"Dear reader")
     assert lines[-1]["state"] == "failed"
@@ -86,6 +98,8 @@ def test_a_failure_is_the_last_line(served):
         ("[" * 10_000, "not a JSON object"),
         ('{"model": "../tiny"}', "unknown model"),
         ('{"model": 3}', "unknown model"),
+        ('{"upscale": 5}', "key 'upscale'"),
+        ('{"upscale": [2], "model": "tiny"}', "key 'upscale'"),
     ],
 )
 def test_wrong_options_are_a_problem_document(served, options, said):

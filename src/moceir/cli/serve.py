@@ -44,8 +44,9 @@ def serve_command(
             "--model",
             "-m",
             metavar="MODEL",
-            help="Model to offer, as for restore; repeat it to offer several. The first is the default.",
-            show_default="tiny",
+            help="Model to offer, as for restore; repeat it to offer several. The first is the default; others that "
+            "enlarge serve requests for it.",
+            show_default="tiny, tiny-x2 and tiny-x4",
         ),
     ] = None,
     device: Device = "auto",

@@ -64,6 +64,11 @@ def _model(given: Any) -> str:
     return os.fspath(given)
 
 
+def _upscale(given: Any) -> Any:
+    """Return the number for a digit of text, as forms hold it, and anything else unchanged."""
+    return int(given) if isinstance(given, str) and given in ("1", "2", "3", "4") else given
+
+
 def _strength(given: Any) -> float:
     strength = _number(given)
     if not 0 <= strength <= 1:
@@ -117,7 +122,7 @@ class RestoreOptions(StrictModel):
     """What computes the network: ``torch``, or an exported file in onnxruntime (``onnx``) or OpenVINO. ``auto`` follows
     the model's suffix: ``.onnx`` and ``.xml`` are exported files. Other models are exported on first use, into a
     cache. Exported files compute on the processor in float32, choose the experts themselves and do not enlarge."""
-    upscale: Literal[1, 2, 3, 4] | None = None
+    upscale: Annotated[Literal[1, 2, 3, 4] | None, _checked(_upscale)] = None
     """Factor by which both sides grow: that of the network or a smaller one, to which its result is reduced. None is
     that of the network, which is 1 for those that only restore."""
     device: Annotated[str, _checked(check_device_name)] = "auto"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -40,7 +40,7 @@ async def restore(request: Request) -> Response:
     await _finish(request, jobs)
     result = jobs[0].future.result()
     headers = {
-        "X-Moceir-Model": service.model(options.get("model")).name,
+        "X-Moceir-Model": _model_name(service, options),
         "X-Moceir-Route": ",".join("+".join(map(str, block)) for block in result.report.experts),
         "X-Moceir-Seconds": f"{result.seconds:.3f}",
         "X-Moceir-Notes": "; ".join(result.notes),
@@ -61,7 +61,7 @@ async def restore_batch(request: Request) -> Response:
     jobs = service.restore(uploads, **options)
     del uploads
     await _finish(request, jobs)
-    data = await asyncio.to_thread(write_archive, names, jobs, service.model(options.get("model")).name)
+    data = await asyncio.to_thread(write_archive, names, jobs, _model_name(service, options))
     return Response(data, media_type="application/zip")
 
 
@@ -76,7 +76,7 @@ async def inspect(request: Request) -> dict[str, Any]:
     await _finish(request, [job])
     seen = job.future.result()
     return {
-        "model": service.model(options.get("model")).name,
+        "model": _model_name(service, options),
         "width": seen.width,
         "height": seen.height,
         "routing": seen.routing.to_json(),
@@ -95,6 +95,7 @@ async def models(request: Request) -> dict[str, Any]:
             "parameters": sum(weight.numel() for weight in model.restorer.model.parameters()),
             "experts": model.restorer.model.config.experts,
             "decoder_blocks": model.restorer.model.config.routed_blocks,
+            "upscale": model.restorer.config.scale,
             "guesses_degradations": model.signatures is not None,
         }
         for number, (name, model) in enumerate(service.models.items())
@@ -169,6 +170,10 @@ def _options(form: FormData) -> dict[str, str]:
             raise ConfigError(f"the option '{name}' is given twice; give it once")
         options[name] = value
     return options
+
+
+def _model_name(service: Service, options: Mapping[str, str]) -> str:
+    return service.model(options.get("model"), options.get("upscale")).name
 
 
 def _described(form: FormData) -> str:

@@ -31,7 +31,7 @@ from moceir.restoration.restorer import NAMELESS
 
 Image = TypeVar("Image")
 
-CLIENT_OPTIONS = ("experts", "effort", "strength", "keep_tones", "format", "quality", "metadata")
+CLIENT_OPTIONS = ("experts", "effort", "strength", "keep_tones", "upscale", "format", "quality", "metadata")
 """Fields of ``RestoreOptions`` that a client may set; the others belong to whoever runs the server."""
 REPORT = "report.jsonl"
 """Name of the report in the answer to a batch."""
@@ -101,7 +101,8 @@ class Client:
             **changes: Any of `CLIENT_OPTIONS`, and ``model``: a name that the server offers.
 
         Returns:
-            The restored picture, of the same kind; with ``return_routing`` also the report, or a list for tensors.
+            The restored picture, of the same kind, ``upscale`` times as high and wide; with ``return_routing`` also
+            the report, or a list for tensors.
 
         Warns:
             UserWarning: If it was restored in tiles, because it did not fit into the server's memory whole.
@@ -118,7 +119,7 @@ class Client:
         results = self._send(files, asked)
         for result in results:
             if result.tile_px is not None:
-                size = f"{result.width}x{result.height} pixels"
+                size = f"{result.width // result.upscale}x{result.height // result.upscale} pixels"
                 warnings.warn(f"{size} were restored in tiles of {result.tile_px} for lack of memory", stacklevel=2)
         restored = [
             like(array, _typed_as(image_io.decode(result.restored, NAMELESS), picture))

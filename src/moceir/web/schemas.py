@@ -11,7 +11,7 @@ from moceir.web.service import MEDIA_TYPES
 _TEXT, _NUMBER, _INTEGER, _BOOLEAN = ({"type": name} for name in ("string", "number", "integer", "boolean"))
 _FILE = {"type": "string", "format": "binary", "description": "A JPEG, PNG, WebP, TIFF or AVIF file."}
 _ROUTES: dict[str, Any] = {
-    "model": {"type": "string", "description": "Name of a model from /v1/models; the default is the first of them."},
+    "model": {"type": "string", "description": "Name of a model from /v1/models; the default is the first."},
     "effort": {
         "anyOf": [{"enum": ["low", "auto", "high"]}, {"type": "number", "minimum": -10, "maximum": 10}],
         "description": "Shifts the routers' choice to cheap (below 0) or expensive experts (above 0).",
@@ -26,6 +26,12 @@ _OPTIONS: dict[str, Any] = {
     **_ROUTES,
     "strength": {"type": "number", "minimum": 0, "maximum": 1, "description": "How much of the restoration to take."},
     "keep_tones": {"type": "boolean", "description": "Keep brightness and colours at large scales."},
+    "upscale": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 4,
+        "description": "Enlarge: both sides grow by this factor. Without a model, one that enlarges enough is taken.",
+    },
     "format": {"enum": list(MEDIA_TYPES), "description": "Format of the result; by default that of the picture."},
     "quality": {
         "type": "integer",
@@ -126,6 +132,7 @@ _MODEL = {
     "parameters": _INTEGER,
     "experts": _INTEGER,
     "decoder_blocks": _INTEGER,
+    "upscale": _INTEGER,
     "guesses_degradations": _BOOLEAN,
 }
 _MODELS = {"type": "array", "items": {"type": "object", "required": list(_MODEL), "properties": _MODEL}}

@@ -102,21 +102,38 @@ class Service:
         self.metrics = Metrics(self.queue)
         self.in_hand = 0
 
-    def model(self, name: str | None) -> ServedModel:
-        """Return a model by its public name; None stands for the default.
+    @property
+    def most_upscale(self) -> int:
+        """Largest factor by which a model enlarges."""
+        return max(model.restorer.config.scale for model in self.models.values())
+
+    def model(self, name: str | None, upscale: Any = None) -> ServedModel:
+        """Return a model by its public name.
+
+        Args:
+            name: Its name. None stands for the default model, or with ``upscale`` for the one with the smallest
+                sufficient factor.
+            upscale: The factor that a client asks for, also as text.
 
         Raises:
-            ConfigError: If there is none of that name.
+            ConfigError: If there is none of that name, no model enlarges enough, or the factor is wrong.
         """
-        if name is None:
+        if name is not None:
+            if name not in self.models:
+                suggestion = did_you_mean(name, self.models) or f"choose from {', '.join(self.models)}"
+                raise ConfigError(f"unknown model '{name}'; {suggestion}")
+            return self.models[name]
+        factor = RestoreOptions(upscale=upscale).upscale
+        if factor is None:
             return next(iter(self.models.values()))
-        if name not in self.models:
-            suggestion = did_you_mean(name, self.models) or f"choose from {', '.join(self.models)}"
-            raise ConfigError(f"unknown model '{name}'; {suggestion}")
-        return self.models[name]
+        enough = [model for model in self.models.values() if model.restorer.config.scale >= factor]
+        if not enough:
+            there = " or ".join(str(smaller) for smaller in range(1, self.most_upscale + 1))
+            raise ConfigError(f"upscale is {factor}, but no model of this server enlarges by as much; give {there}")
+        return min(enough, key=lambda model: model.restorer.config.scale)
 
-    def restorer(self, model: str | None, options: Mapping[str, Any]) -> Restorer:
-        """Return the restorer for the options of a client.
+    def _chosen(self, model: str | None, options: Mapping[str, Any]) -> tuple[ServedModel, Restorer]:
+        """Return the model for the options of a client, and its restorer with these options.
 
         Raises:
             ConfigError: If an option is wrong, or not for clients.
@@ -125,7 +142,8 @@ class Service:
             if name not in CLIENT_OPTIONS:
                 suggestion = did_you_mean(name, CLIENT_OPTIONS) or f"choose from {', '.join(CLIENT_OPTIONS)}"
                 raise ConfigError(f"unknown option '{name}'; {suggestion}")
-        return self.model(model).restorer.with_options(**options)
+        served = self.model(model, options.get("upscale"))
+        return served, served.restorer.with_options(**options)
 
     def restore(
         self, uploads: Sequence[Upload], /, model: str | None = None, **options: Any
@@ -134,7 +152,7 @@ class Service:
 
         Args:
             uploads: The pictures.
-            model: Public name; None for the default.
+            model: Public name; None as for `model`.
             **options: Any of `CLIENT_OPTIONS`.
 
         Raises:
@@ -142,14 +160,14 @@ class Service:
             DrainingError: If the server is about to stop.
             QueueFullError: If there is no place for all of them.
         """
-        restorer, name = self.restorer(model, options), self.model(model).name
+        served, restorer = self._chosen(model, options)
 
         def work(upload: Upload) -> RestorationResult[bytes]:
             try:
                 result = restorer.restore_bytes(upload.data, name=upload.name)
             except (MemoryError, RuntimeError) as error:
                 raise _explained(error, upload.name) from error
-            self.metrics.count_picture(name, result.width * result.height, result.report)
+            self.metrics.count_picture(served.name, result.width * result.height, result.report)
             return result
 
         return self.queue.submit_all([lambda upload=upload: work(upload) for upload in uploads])
@@ -159,7 +177,7 @@ class Service:
 
         Args:
             data: The picture file.
-            model: Public name; None for the default.
+            model: Public name; None as for `model`.
             **options: Any of `CLIENT_OPTIONS`.
 
         Raises:
@@ -167,7 +185,7 @@ class Service:
             DrainingError: If the server is about to stop.
             QueueFullError: If there is no place for it.
         """
-        restorer, served = self.restorer(model, options), self.model(model)
+        served, restorer = self._chosen(model, options)
 
         def work() -> View:
             try:
@@ -185,7 +203,7 @@ class Service:
 
         Args:
             upload: The picture.
-            model: Public name; None for the default.
+            model: Public name; None as for `model`.
             **options: ``experts`` and ``effort``.
 
         Raises:
@@ -193,12 +211,12 @@ class Service:
             DrainingError: If the server is about to stop.
             QueueFullError: If there is no place for it.
         """
-        restorer, signatures = self.restorer(model, options), self.model(model).signatures
+        served, restorer = self._chosen(model, options)
 
         def work() -> Inspection:
             try:
                 picture = restorer.open(upload.data, name=upload.name).picture
-                seen, guess = observe_and_guess(restorer, picture, signatures)
+                seen, guess = observe_and_guess(restorer, picture, served.signatures)
             except (MemoryError, RuntimeError) as error:
                 raise _explained(error, upload.name) from error
             height, width = picture.rgb.shape[:2]

@@ -25,8 +25,9 @@ class ServeSettings(StrictModel):
     """Port to listen at; 0 takes a free one."""
     token: str | None = Field(default=None, min_length=1, repr=False)
     """Secret that every request must carry; None leaves a server on loopback open to the users of this machine."""
-    models: tuple[str, ...] = Field(default=("tiny",), min_length=1)
-    """Names, folders or checkpoints to offer; the first is the default."""
+    models: tuple[str, ...] = Field(default=("tiny", "tiny-x2", "tiny-x4"), min_length=1)
+    """Names, folders or checkpoints to offer. The first is the default; a request for ``upscale`` that names no model
+    gets one that enlarges enough."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Fields of ``moceir.RestoreOptions`` for all pictures, for example ``device`` and ``memory_limit``."""
     max_body: Annotated[int, BeforeValidator(parse_bytes)] = 100_000_000

@@ -38,7 +38,8 @@ def restore_for_view(restorer: Restorer, data: bytes, signatures: Signatures | N
         restorer: Restores the picture.
         data: The whole content of the degraded file.
         signatures: Signatures of the model. The likely degradation is told from the whole change that the network
-            makes, so there is no guess where only a part of it is asked for.
+            makes at the size of the picture, so there is no guess where only a part of it or a larger picture is asked
+            for.
 
     Raises:
         ImageError: If the data cannot be read or do not fit into memory.
@@ -48,8 +49,8 @@ def restore_for_view(restorer: Restorer, data: bytes, signatures: Signatures | N
     with embeddings_seen(restorer) as embeddings:
         answer = restorer.work(opened)
     result = restorer.finish(opened, answer, None)
-    guess = None
-    if signatures is not None and restorer.options.strength == 1 and not restorer.options.keep_tones:
+    guess, options = None, restorer.options
+    if signatures is not None and options.strength == 1 and not options.keep_tones and answer.upscale == 1:
         guess = signatures.guess(features_of(result.report, embeddings, opened.seen, answer.restored))
     before = None if opened.picture.format in SHOWN_BY_BROWSERS else _preview(opened.seen)
     after = None if result.format in SHOWN_BY_BROWSERS else _preview(answer.restored)

@@ -12,8 +12,8 @@ import gradio as gr
 import gradio.themes as themes
 
 from moceir.image_io.formats import FORMATS
-from moceir.restoration import RestoreOptions
 from moceir.restoration.options import EFFORTS
+from moceir.web.service import Service
 
 HERE = Path(__file__).parent
 EXAMPLES = {
@@ -41,29 +41,27 @@ MASTHEAD = """
 """
 
 
-def build_page(models: Sequence[str], options: RestoreOptions, max_bytes: int) -> gr.Blocks:
+def build_page(service: Service) -> gr.Blocks:
     """Build the page.
 
     Gradio has the controls and the theme. The pictures go another way than its components would send them: those store
     each upload in a file under the name that the client gave it.
 
     Args:
-        models: Public names of the models, the default first.
-        options: What the server does by default.
-        max_bytes: Largest file that the server takes.
+        service: Has the models and limits that the page shows.
     """
     with gr.Blocks(title="moceir", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(MASTHEAD, padding=False)
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
                 gr.HTML(
-                    html_template=_workspace(max_bytes),
+                    html_template=_workspace(service.settings.max_body),
                     js_on_load="import(new URL('files/main.js', document.baseURI)).then((page) => page.start(element))",
                     apply_default_css=False,
                     padding=False,
                 )
             with gr.Column(scale=1, min_width=280):
-                _build_controls(models, options)
+                _build_controls(service)
     return page
 
 
@@ -80,8 +78,11 @@ def theme() -> themes.Base:
     )
 
 
-def _build_controls(models: Sequence[str], options: RestoreOptions) -> None:
+def _build_controls(service: Service) -> None:
     """Add the controls, named as the fields of ``RestoreOptions``."""
+    options = service.model(None).restorer.options
+    restoring = [name for name, model in service.models.items() if model.restorer.config.scale == 1]
+    models = restoring or list(service.models)
     efforts: list[Any] = list(EFFORTS) if options.effort in EFFORTS else [*EFFORTS, options.effort]
     controls: dict[str, Any] = {}
     with gr.Group():
@@ -94,7 +95,12 @@ def _build_controls(models: Sequence[str], options: RestoreOptions) -> None:
         controls["effort"] = gr.Radio(
             efforts, value=options.effort, label="Effort", info="Low is fast, high is thorough."
         )
-        controls["model"] = gr.Dropdown(list(models), value=models[0], label="Model")
+        if service.most_upscale > 1:
+            factors = [("no", 1), *((f"{factor}x", factor) for factor in range(2, service.most_upscale + 1))]
+            controls["upscale"] = gr.Radio(
+                factors, value=options.upscale or 1, label="Enlarge", info="Both sides grow, with a model for that."
+            )
+        controls["model"] = gr.Dropdown(models, value=models[0], label="Model")
     with gr.Accordion("Result file", open=False):
         kinds = [("As the picture", ""), *((FORMAT_NAMES[kind], kind) for kind in FORMATS)]
         controls["format"] = gr.Dropdown(kinds, value=options.format or "", label="Format")

@@ -56,7 +56,7 @@ def mount_page(app: FastAPI, service: Service) -> None:
     async def mount() -> None:
         gr.mount_gradio_app(
             app,
-            build_page(list(service.models), service.model(None).restorer.options, service.settings.max_body),
+            build_page(service),
             path="/page",
             app_kwargs={"middleware": [Middleware(Guard)]},
             theme=theme(),
@@ -116,7 +116,10 @@ def _routes(service: Service) -> APIRouter:
         ends_s = time.monotonic() + max(service.settings.seconds - MARGIN_S, 0.0)
         asked = _parse(options)
         wanted = asked.pop("model", None)
-        model = service.model(None if wanted is None else str(wanted)).name
+        upscale = asked.get("upscale")
+        if upscale not in (None, 1):  # the control for enlarging chooses the model as well
+            wanted = None
+        model = service.model(None if wanted is None else str(wanted), upscale).name
         job = service.view(await request.body(), model, **asked)
         return JobStream(job, model, ends_s)
 

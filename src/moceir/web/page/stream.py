@@ -109,6 +109,7 @@ def _facts(view: View, model: str) -> dict[str, Any]:
         "model": model,
         "width": result.width,
         "height": result.height,
+        "upscale": result.upscale,
         "seconds": result.seconds,
         "tile_px": result.tile_px,
         "notes": result.notes,

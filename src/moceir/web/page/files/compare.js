@@ -28,7 +28,10 @@ export class Compare {
     new ResizeObserver(() => this.#draw()).observe(stage);
   }
 
-  /** Show two pictures of one size; null for `after` while there is no result yet. */
+  /**
+   * Show two pictures of one shape; null for `after` while there is no result yet. `width` and `height` are those of
+   * the larger one, to which the other is scaled.
+   */
   show(before, after, { width, height, name }) {
     const { stage } = this.parts;
     const kept = this.shown === before;

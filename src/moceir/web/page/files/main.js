@@ -30,7 +30,8 @@ class Page {
     this.parts.clear.addEventListener("click", () => this.#clear());
     this.parts.download.addEventListener("click", () => download(this.selected.result.file, resultName(this.selected)));
     this.parts.archive.addEventListener("click", () => this.#archive());
-    this.parts.changes.addEventListener("click", () => this.#toggleChanges());
+    const { changes } = this.parts;
+    changes.addEventListener("click", () => this.#showChanges(changes.getAttribute("aria-pressed") === "false"));
   }
 
   set(settings) {
@@ -130,7 +131,7 @@ class Page {
 
   #show() {
     const picture = this.selected;
-    const { viewer, title, details, problem, download: button } = this.parts;
+    const { viewer, title, details, problem, changes, download: button } = this.parts;
     const { result, given } = picture;
     title.textContent = picture.name;
     problem.hidden = picture.state !== "failed";
@@ -142,6 +143,8 @@ class Page {
     if (this.drawn === drawn) return;
     this.drawn = drawn;
     viewer.hidden = !result;
+    changes.hidden = result?.upscale > 1; // the browser can only compare with its own enlargement
+    if (changes.hidden) this.#showChanges(false);
     if (result) {
       this.compare.show(given, picture.restored, { ...result, name: picture.name });
       details.replaceChildren(...report(result));
@@ -218,9 +221,9 @@ class Page {
     }
   }
 
-  #toggleChanges() {
+  #showChanges(shown) {
     const { changes, stage } = this.parts;
-    const shown = stage.classList.toggle("difference");
+    stage.classList.toggle("difference", shown);
     changes.setAttribute("aria-pressed", String(shown));
   }
 }

@@ -8,8 +8,9 @@ const NAMES = { low_light: "low light", jpeg: "JPEG artefacts" };
 const nameOf = (task) => task.split("+").map((part) => NAMES[part] ?? part.replaceAll("_", " ")).join(" and ");
 
 /** Return elements that describe a result of the server. */
-export function report({ guess, routing, seconds, width, height, model, notes, tile_px: tile }) {
+export function report({ guess, routing, seconds, width, height, upscale, model, notes, tile_px: tile }) {
   const facts = [`${width} × ${height} pixels`, `${seconds.toFixed(1)} s`, `model ${model}`];
+  if (upscale > 1) facts[0] += `, enlarged ${upscale}x`;
   if (tile !== null) facts.push(`in tiles of ${tile} pixels for lack of memory`);
   return [
     make("p", { className: "facts" }, [...facts, ...notes].join(" · ")),
