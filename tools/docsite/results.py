@@ -73,16 +73,18 @@ def published() -> str:
     lines: list[str] = []
     for table in PUBLISHED.values():
         names = [benchmark.removeprefix("cdd11-") for benchmark in table.benchmarks]
-        lines += [f"### {table.title}", "", "| | " + " | ".join(names) + " | mean |"]
-        lines += ["| --- |" + " ---: |" * (len(names) + 1)]
+        means = {method: [_score(table.means[method])] if method in table.means else [] for method in table.rows}
+        header = [*names, "mean"] if table.means else names
+        lines += [f"### {table.title}", "", "| | " + " | ".join(header) + " |", "| --- |" + " ---: |" * len(header)]
         for method, row in table.rows.items():
-            lines.append(f"| {method} | " + " | ".join(map(_score, (*row, table.means[method]))) + " |")
+            lines.append(f"| {method} | " + " | ".join([*map(_score, row), *means[method]]) + " |")
         for name in bundled_models():
             results = read_description(BUNDLED / name).results
             measured = [results.get(benchmark) for benchmark in table.benchmarks]
             if any(measured):
                 cells = [_score(Score(m["psnr_db"], m["ssim"])) if m else "" for m in measured]
-                lines.append(f"| **moceir `{name}`** | " + " | ".join([*cells, ""]) + " |")
+                padding = [""] * (len(header) - len(cells))
+                lines.append(f"| **moceir `{name}`** | " + " | ".join([*cells, *padding]) + " |")
         lines.append("")
     return "\n".join(lines)
 
