@@ -188,7 +188,7 @@ def test_without_lpips_installed_the_error_says_so(
     monkeypatch.setitem(sys.modules, "lpips", None)
     result = run("evaluate", "-m", identity, "--data", test_sets, "--benchmark", "rain100l", "--lpips")
     assert result.exit_code == 1
-    assert "pip install lpips" in str(result.exception)
+    assert "moceir[lpips]" in str(result.exception)
 
 
 @pytest.mark.parametrize(

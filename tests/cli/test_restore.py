@@ -216,7 +216,7 @@ def test_version_tells_what_a_report_of_a_problem_needs() -> None:
     first, second, third = moceir_process("--version").stdout.splitlines()
     assert first == f"moceir {version('moceir')}"
     assert second.startswith(f"torch {torch.__version__}, device ")
-    assert third == "weights tiny"
+    assert third == "weights tiny, tiny-x2, tiny-x4"
 
 
 def test_help_answers_without_torch() -> None:

@@ -28,7 +28,8 @@ def places(tmp_path: Path, s3: Any) -> list[str]:
     return [str(tmp_path / "local"), f"faulty://{tmp_path}/faulty", "s3://test-stores/deep", f"file://{tmp_path}/url"]
 
 
-def test_what_is_written_is_listed_and_read(tmp_path: Path, s3: Any) -> None:
+def test_what_is_written_is_listed_and_read(tmp_path: Path, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faulty_store.FaultyFileSystem, "seed", 1)
     for url in places(tmp_path, s3):
         store = Store(url)
         for key in reversed(KEYS):

@@ -190,8 +190,8 @@ class Store:
             self._fs.pipe_file(part, data)
             self._fs.mv(part, place)
         except BaseException:
-            with contextlib.suppress(OSError):
-                self._fs.rm_file(part)
+            with contextlib.suppress(OSError, StoreError):
+                self._patiently(self._fs.rm_file, part, "write")
             raise
 
     def upload(self, path: Path, key: str) -> None:

@@ -230,6 +230,8 @@ class Restorer:
         if is_tensor(image):
             answer = self._backend.restore_tensor(to_batch(image), self.options)
             restored: Any = answer.restored.to(image.device, image.dtype)
+            if restored.is_inference():  # autograd refuses such tensors
+                restored = restored.clone()
         else:
             picture = to_picture(image)
             opened = Opened(picture, image_io.to_network(picture))

@@ -22,12 +22,14 @@ class FaultyFileSystem(AbstractFileSystem):
     protocol = "faulty"
     share = 0.05
     failures = 0
+    seed: int | None = None
+    """Of the failures; None for another one in each process."""
     cachable = False
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._local = LocalFileSystem()
-        self._random = random.Random(os.getpid())  # noqa: S311 - not a secret
+        self._random = random.Random(os.getpid() if self.seed is None else self.seed)  # noqa: S311 - not a secret
 
     def __getattribute__(self, name: str) -> Any:
         if name not in ("ls", "cat_file", "pipe_file", "mv", "rm_file", "makedirs", "put_file", "get_file"):

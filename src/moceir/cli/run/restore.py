@@ -17,7 +17,6 @@ from moceir.batch.stages import FileStages
 from moceir.cli.options import Existing, existing_policy
 from moceir.cli.restore import RestoreArguments
 from moceir.cli.run.jobs import Stages, run_jobs
-from moceir.cli.run.remote import ServerStages, check_server_usage
 from moceir.cli.run.terminal import echo, progress_bar
 from moceir.errors import MoceirError, OutputError
 from moceir.image_io.formats import FORMATS, LOSSY, format_of
@@ -58,6 +57,9 @@ def run(arguments: RestoreArguments) -> None:
     _check_quality(options, kinds or {options.format})
     check_reports(arguments.report)
     if arguments.server is not None:
+        # Only a server needs the client, and with it torch.
+        from moceir.cli.run.remote import ServerStages  # noqa: PLC0415
+
         with ServerStages(arguments.server, arguments.token_file, options) as remote:
             _restore_files(remote, jobs, problems, existing, arguments)
         return
@@ -75,6 +77,8 @@ def _check_usage(arguments: RestoreArguments) -> None:
     """
     suffix = arguments.suffix
     if arguments.server is not None:
+        from moceir.cli.run.remote import check_server_usage  # noqa: PLC0415 - as above
+
         check_server_usage(arguments)
     elif arguments.token_file is not None:
         raise typer.BadParameter("--token-file is for --server; leave it out")
