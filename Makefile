@@ -40,8 +40,10 @@ test: $(DEV) chromium ## run all checks: ruff, basedpyright, the build of the si
 	@echo "pytest"
 	@# Where npm or its network is missing, the tests of the page are skipped.
 	@$(MAKE) --silent $(RUNTIME) >/dev/null 2>&1 || echo "npm cannot install onnxruntime-web: $(PAGE) is not tested"
+	@# Ray kills processes that its nodes leave behind, so its tests have a process of their own.
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster
 	@# A process for each core, of one thread each: more threads than cores would wait for each other.
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --ignore tests/cluster
 
 # The browser that tests of the page need: from Debian, where this may install it. Without it they are skipped.
 chromium:
