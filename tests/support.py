@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner, Result
 from moceir import image_io
 from moceir.cli import app, exit_code
 from moceir.errors import MoceirError
+from moceir.models.network import MoCEIR
 
 
 def write_picture(path: Path, height: int = 24, width: int = 40, seed: int = 0) -> NDArray[np.uint8]:
@@ -40,6 +42,22 @@ def varied(number: int) -> Tensor:
     generator = torch.Generator().manual_seed(number)
     level, texture = torch.rand(2, generator=generator)
     return (level + texture * torch.randn(1, 3, 40, 56, generator=generator)).clamp(0, 1)
+
+
+def compare_on_each_expert(network: MoCEIR, restore: Callable[[Tensor], Tensor]) -> None:
+    """Compare another program with a network on pictures that take every expert of every block."""
+    seen: list[set[int]] = [set() for _ in range(network.config.routed_blocks)]
+    for number in range(60):
+        image = varied(number)
+        with torch.no_grad():
+            expected, decisions = network.restore_with_routing(image)
+        route = [int(decision.experts) for decision in decisions]
+        if all(expert in block for expert, block in zip(route, seen, strict=True)):
+            continue
+        for expert, block in zip(route, seen, strict=True):
+            block.add(expert)
+        torch.testing.assert_close(restore(image), expected, atol=2e-4, rtol=0)
+    assert seen == [set(range(network.config.experts))] * network.config.routed_blocks
 
 
 def run(*arguments: str | Path) -> Result:

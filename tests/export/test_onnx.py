@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from support import varied
+from support import compare_on_each_expert, varied
 from torch import Tensor
 
 from moceir import MoCEIR, ModelConfig
@@ -70,18 +70,7 @@ def test_every_size(spread: MoCEIR, spread_file: Path, size: tuple[int, int]) ->
 
 def test_pictures_that_take_each_expert(spread: MoCEIR, spread_file: Path) -> None:
     running = session(spread_file)
-    seen: list[set[int]] = [set() for _ in range(spread.config.routed_blocks)]
-    for number in range(60):
-        image = varied(number)
-        with torch.no_grad():
-            expected, decisions = spread.restore_with_routing(image)
-        route = [int(decision.experts) for decision in decisions]
-        if all(expert in block for expert, block in zip(route, seen, strict=True)):
-            continue
-        for expert, block in zip(route, seen, strict=True):
-            block.add(expert)
-        torch.testing.assert_close(restored(running, image), expected, atol=2e-4, rtol=0)
-    assert seen == [set(range(spread.config.experts))] * spread.config.routed_blocks
+    compare_on_each_expert(spread, lambda image: restored(running, image))
 
 
 def test_each_expert_is_a_branch_with_its_own_weights(spread: MoCEIR, spread_file: Path) -> None:

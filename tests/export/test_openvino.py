@@ -9,7 +9,7 @@ import numpy as np
 import openvino
 import pytest
 import torch
-from support import run, varied
+from support import compare_on_each_expert, run
 from torch import Tensor
 
 from moceir import MoCEIR, ModelConfig
@@ -45,18 +45,7 @@ def test_every_size(spread: MoCEIR, running: Any, size: tuple[int, int]) -> None
 
 
 def test_pictures_that_take_each_expert(spread: MoCEIR, running: Any) -> None:
-    seen: list[set[int]] = [set() for _ in range(spread.config.routed_blocks)]
-    for number in range(60):
-        image = varied(number)
-        with torch.no_grad():
-            expected, decisions = spread.restore_with_routing(image)
-        route = [int(decision.experts) for decision in decisions]
-        if all(expert in block for expert, block in zip(route, seen, strict=True)):
-            continue
-        for expert, block in zip(route, seen, strict=True):
-            block.add(expert)
-        torch.testing.assert_close(restored(running, image), expected, atol=2e-4, rtol=0)
-    assert seen == [set(range(spread.config.experts))] * spread.config.routed_blocks
+    compare_on_each_expert(spread, lambda image: restored(running, image))
 
 
 def test_what_the_file_says_about_itself(spread: MoCEIR, spread_file: Path) -> None:

@@ -66,6 +66,7 @@ class ClusterArguments:
 
 @cluster_app.command("restore")
 def restore_command(
+    context: typer.Context,
     source: Annotated[str, typer.Argument(help="Folder of pictures, or a URL such as s3://BUCKET/FOLDER.")],
     target: Annotated[str, typer.Argument(help="Folder or URL for the results: empty, or that of an earlier run.")],
     address: Annotated[
@@ -151,23 +152,7 @@ def restore_command(
     """
     for library in ("ray", "fsspec", "pyarrow"):
         require_extra(library, "cluster")
-    asked = asked_options(
-        model=model,
-        upscale=upscale,
-        backend=backend.value,
-        device=device,
-        precision=precision,
-        experts=experts,
-        effort=effort,
-        strength=strength,
-        keep_tones=keep_tones,
-        memory_limit=memory_limit,
-        file_format=file_format,
-        quality=quality,
-        strip_metadata=strip_metadata,
-        max_megapixels=max_megapixels,
-        max_file_size=max_file_size,
-    )
+    asked = asked_options(context.params)
     arguments = ClusterArguments(
         source, target, address, actors, threads, gpus, retry_failed, list_again, force_expert, asked
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -206,28 +207,25 @@ MaxFileSize = Annotated[
 ]
 
 
-def asked_options(
-    *,
-    file_format: Format,
-    strip_metadata: bool,
-    max_megapixels: float | None,
-    max_file_size: str | None,
-    **named: Any,
-) -> dict[str, Any]:
-    """Return the fields of ``moceir.RestoreOptions`` for options of the command line; None where one was left out.
+SAME_NAME = (
+    *("model", "upscale", "backend", "device", "precision", "compiled", "experts", "effort"),
+    *("strength", "keep_tones", "memory_limit", "quality"),
+)
+"""Options of the command line that have the name and the values of their field in ``moceir.RestoreOptions``."""
+
+
+def asked_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of ``moceir.RestoreOptions`` that a command was asked for; None where an option was left out.
 
     Args:
-        file_format: As for `FileFormat`.
-        strip_metadata: As for `StripMetadata`.
-        max_megapixels: As for `MaxMegapixels`.
-        max_file_size: As for `MaxFileSize`.
-        **named: Options that have the name and the values of their field.
+        given: Parameters of the command by name, as in ``typer.Context.params``.
     """
-    return named | {
+    file_format, megapixels = Format(given["file_format"]), given["max_megapixels"]
+    return {name: given[name] for name in SAME_NAME if name in given} | {
         "format": None if file_format is Format.auto else file_format.value,
-        "metadata": "strip" if strip_metadata else "keep",
-        "max_pixels": None if max_megapixels is None else max_megapixels * 1e6,
-        "max_bytes": max_file_size,
+        "metadata": "strip" if given["strip_metadata"] else "keep",
+        "max_pixels": None if megapixels is None else megapixels * 1e6,
+        "max_bytes": given["max_file_size"],
     }
 
 

@@ -214,25 +214,7 @@ def restore_command(
     Every error with what to do about it is in docs/errors.md; formats, colours,
     metadata, reports and sequences are in docs/files.md.
     """
-    asked = asked_options(
-        model=model,
-        upscale=upscale,
-        backend=backend.value,
-        device=device,
-        precision=precision,
-        compiled=compiled,
-        threads=threads,
-        experts=experts,
-        effort=effort,
-        strength=strength,
-        keep_tones=keep_tones,
-        memory_limit=memory_limit,
-        file_format=file_format,
-        quality=quality,
-        strip_metadata=strip_metadata,
-        max_megapixels=max_megapixels,
-        max_file_size=max_file_size,
-    )
+    asked = asked_options(context.params) | {"threads": threads}
     source = context.get_parameter_source("model")
     if server is not None and source is not None and source.name == "DEFAULT":
         del asked["model"]  # the server has a default of its own

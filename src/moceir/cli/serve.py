@@ -9,9 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from moceir.cli.loading import implementation
-from moceir.cli.options import Compiled, Device, Precision, Threads
-
-LIMITS = "Limits"
+from moceir.cli.options import LIMITS, Compiled, Device, MaxMegapixels, MemoryLimit, Precision, Threads
 
 
 @dataclass(frozen=True)
@@ -56,26 +54,8 @@ def serve_command(
     max_body: Annotated[
         str, typer.Option(metavar="SIZE", help="Refuse larger requests, as 100MB.", rich_help_panel=LIMITS)
     ] = "100MB",
-    max_megapixels: Annotated[
-        float | None,
-        typer.Option(
-            metavar="NUMBER",
-            min=1e-6,
-            max=1e6,
-            help="Refuse larger pictures.",
-            show_default="what memory allows, at most 500",
-            rich_help_panel=LIMITS,
-        ),
-    ] = None,
-    memory_limit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="What the network may take for a picture, as 4GB; above it, pictures are restored in tiles.",
-            show_default="most of what is free",
-            rich_help_panel=LIMITS,
-        ),
-    ] = None,
+    max_megapixels: MaxMegapixels = None,
+    memory_limit: MemoryLimit = None,
     queue_length: Annotated[
         int, typer.Option(metavar="N", help="Most pictures that wait or are worked on.", rich_help_panel=LIMITS)
     ] = 16,

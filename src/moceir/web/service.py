@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ class Service:
         in_hand: Requests with an upload that are not answered yet.
 
     Raises:
-        ConfigError: If two models have one name, or an option is wrong.
+        ConfigError: If two models have one name, one is an exported file, or an option is wrong.
         WeightsError: If a model cannot be loaded.
     """
 
@@ -96,7 +97,10 @@ class Service:
             name = public_name(model)
             if name in self.models:
                 raise ConfigError(f"two models would both be called '{name}'; rename one of the folders")
-            restorer = Restorer.from_options(RestoreOptions(model=model, **settings.options))
+            options = RestoreOptions(model=model, **settings.options)
+            if options.chosen_backend != "torch":
+                raise ConfigError(f"{model} is an exported file, which tells no routes; serve the model it came from")
+            restorer = Restorer.from_options(options)
             self.models[name] = ServedModel(name, restorer, _signatures(model))
         self.queue = JobQueue(settings.queue_length)
         self.metrics = Metrics(self.queue)
@@ -163,10 +167,8 @@ class Service:
         served, restorer = self._chosen(model, options)
 
         def work(upload: Upload) -> RestorationResult[bytes]:
-            try:
+            with _out_of_memory_explained(upload.name):
                 result = restorer.restore_bytes(upload.data, name=upload.name)
-            except (MemoryError, RuntimeError) as error:
-                raise _explained(error, upload.name) from error
             self.metrics.count_picture(served.name, result.width * result.height, result.report)
             return result
 
@@ -188,10 +190,8 @@ class Service:
         served, restorer = self._chosen(model, options)
 
         def work() -> View:
-            try:
+            with _out_of_memory_explained(NAMELESS):
                 view = restore_for_view(restorer, data, served.signatures)
-            except (MemoryError, RuntimeError) as error:
-                raise _explained(error, NAMELESS) from error
             result = view.result
             self.metrics.count_picture(served.name, result.width * result.height, result.report)
             return view
@@ -214,11 +214,9 @@ class Service:
         served, restorer = self._chosen(model, options)
 
         def work() -> Inspection:
-            try:
+            with _out_of_memory_explained(upload.name):
                 picture = restorer.open(upload.data, name=upload.name).picture
                 seen, guess = observe_and_guess(restorer, picture, served.signatures)
-            except (MemoryError, RuntimeError) as error:
-                raise _explained(error, upload.name) from error
             height, width = picture.rgb.shape[:2]
             return Inspection(width, height, seen.routing, guess)
 
@@ -243,8 +241,16 @@ def _signatures(model: str) -> Signatures | None:
         return None
 
 
-def _explained(error: Exception, name: str) -> Exception:
-    """Return an error to show if memory ran out, else the error itself."""
-    if not is_out_of_memory(error):
-        return error
-    return TooLargeError(f"{name} does not fit into the memory of this machine; make it smaller")
+@contextmanager
+def _out_of_memory_explained(name: str) -> Generator[None]:
+    """Turn the many errors of exhausted memory into one that names the picture.
+
+    Raises:
+        TooLargeError: If memory ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TooLargeError(f"{name} does not fit into the memory of this machine; make it smaller") from error
