@@ -162,6 +162,14 @@ class JobQueue:
         """Whether new jobs are refused because the server is about to stop."""
         return self._closed
 
+    def prepare(self, work: Callable[[], Result]) -> Result:
+        """Do something in the thread of the queue, and wait for it.
+
+        Each thread that computes with torch gets a team of OpenMP threads of its own, and where teams outnumber cores
+        all of them wait less readily. So what is loaded for the jobs is loaded in their thread.
+        """
+        return self._worker.submit(work).result()
+
     def submit(self, work: Callable[[], Result]) -> Job[Result]:
         """Add one job; see `submit_all`."""
         return self.submit_all([work])[0]

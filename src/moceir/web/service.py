@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,17 +93,13 @@ class Service:
     def __init__(self, settings: ServeSettings) -> None:
         keep_freed_memory()
         self.settings = settings
+        self.queue = JobQueue(settings.queue_length)
         self.models: dict[str, ServedModel] = {}
         for model in settings.models:
             name = public_name(model)
             if name in self.models:
                 raise ConfigError(f"two models would both be called '{name}'; rename one of the folders")
-            options = RestoreOptions(model=model, **settings.options)
-            if options.chosen_backend != "torch":
-                raise ConfigError(f"{model} is an exported file, which tells no routes; serve the model it came from")
-            restorer = Restorer.from_options(options)
-            self.models[name] = ServedModel(name, restorer, _signatures(model))
-        self.queue = JobQueue(settings.queue_length)
+            self.models[name] = self.queue.prepare(partial(_load, name, model, settings.options))
         self.metrics = Metrics(self.queue)
         self.in_hand = 0
 
@@ -232,6 +229,13 @@ def shown_name(given: str | None) -> str:
 def public_name(model: str) -> str:
     """Return the name of a model for clients, which does not tell where it lies on this machine."""
     return Path(model).name.removesuffix(".ckpt") or Path(model).resolve().name
+
+
+def _load(name: str, model: str, options: Mapping[str, Any]) -> ServedModel:
+    asked = RestoreOptions(model=model, **options)
+    if asked.chosen_backend != "torch":
+        raise ConfigError(f"{model} is an exported file, which tells no routes; serve the model it came from")
+    return ServedModel(name, Restorer.from_options(asked), _signatures(model))
 
 
 def _signatures(model: str) -> Signatures | None:

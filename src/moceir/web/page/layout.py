@@ -41,6 +41,13 @@ MASTHEAD = """
 """
 
 
+class Page(gr.Blocks):
+    """A page of Gradio without its queue: the page's own requests go past it."""
+
+    def run_startup_events(self) -> None:
+        """Start nothing. Gradio's queue looks for work a thousand times a second, beside the restoration."""
+
+
 def build_page(service: Service) -> gr.Blocks:
     """Build the page.
 
@@ -50,7 +57,7 @@ def build_page(service: Service) -> gr.Blocks:
     Args:
         service: Has the models and limits that the page shows.
     """
-    with gr.Blocks(title="moceir", analytics_enabled=False, fill_width=True) as page:
+    with Page(title="moceir", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(MASTHEAD, padding=False)
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
