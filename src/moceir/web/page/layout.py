@@ -32,7 +32,7 @@ FORMAT_NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "tiff": "TIFF"}
 MASTHEAD = """
 <header class="masthead">
   <h1>moceir</h1>
-  <p>Takes noise, rain, haze, blur, darkness and JPEG artefacts out of photographs.</p>
+  <p>Takes noise, rain, haze, blur, darkness and JPEG artefacts out of photographs, and enlarges them.</p>
   <p class="private">
     <svg viewBox="0 0 16 16" aria-hidden="true"><path d="M4 7V5a4 4 0 0 1 8 0v2h1v8H3V7zm2 0h4V5a2 2 0 0 0-4 0z"/></svg>
     Nothing leaves the machine that runs this page, and it keeps no picture.
