@@ -89,7 +89,7 @@ def run_script(script: str, out: Path, *options: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     assert "| ---" in done.stdout
     content = json.loads(out.read_text(encoding="utf-8"))
-    machine = content.get("machine", content)
+    machine = content["machine"] if isinstance(content.get("machine"), dict) else content
     assert machine["cpu"]
     assert machine["threads"] == 1
     return content

@@ -15,7 +15,7 @@ from moceir.models.network import MoCEIR
 from moceir.models.presets import preset
 from moceir.models.routing import shifted_decisions, with_effort
 
-SHIFTS = (-1e4, -4.0, -1.0, -0.2, 0.0, 0.2, 1.0, 4.0, 1e4)
+SHIFTS = (-1e308, -1e4, -4.0, -1.0, -0.2, 0.0, 0.2, 1.0, 4.0, 1e4, 1e308)
 COMPLEXITY = torch.tensor([0.1, 0.25, 0.5, 1.0])
 
 

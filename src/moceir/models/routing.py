@@ -17,6 +17,9 @@ from moceir.errors import ConfigError
 from moceir.models.experts import Expert
 from moceir.models.layers import Wiring, conv1x1
 
+LARGEST_EFFORT = 1e6
+"""Efforts beyond this count as this one: scores no longer matter there, and float32 would overflow far above."""
+
 
 class RoutingDecision(NamedTuple):
     """What the router of one decoder block decided for each image of a batch.
@@ -133,6 +136,7 @@ def with_effort(
         images have now left the routers' own route, ``(B,)`` bool.
     """
     top_k = own.shape[-1]
+    effort = min(max(effort, -LARGEST_EFFORT), LARGEST_EFFORT)
     shifted = (scores.float() + effort * complexity).topk(top_k).indices
     # The own choice stands where the shift gains nothing: rounding must not reverse it.
     changed = (complexity[shifted].sum(-1) - complexity[own].sum(-1)) * effort > 0

@@ -13,7 +13,7 @@ _FILE = {"type": "string", "format": "binary", "description": "A JPEG, PNG, WebP
 _ROUTES: dict[str, Any] = {
     "model": {"type": "string", "description": "Name of a model from /v1/models; the default is the first."},
     "effort": {
-        "anyOf": [{"enum": ["low", "auto", "high"]}, {"type": "number", "minimum": -10, "maximum": 10}],
+        "anyOf": [{"enum": ["low", "auto", "high"]}, _NUMBER],
         "description": "Shifts the routers' choice to cheap (below 0) or expensive experts (above 0).",
     },
     "experts": {
