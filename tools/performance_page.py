@@ -2,8 +2,8 @@
 
     python tools/performance_page.py --write
 
-A line ``<!-- NAME -->`` of the text stands for the tables of ``benchmarks/results/NAME/*.json``, newest first. Without
-``--write``, the script only tells whether the page is up to date.
+A paragraph ``<!-- NAME -->`` of the text stands for the tables of ``benchmarks/results/NAME/*.json``, newest first; if
+there are none, it disappears. Without ``--write``, the script only tells whether the page is up to date.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ def _lost_db(row: Row) -> str:
     return f"{row['psnr_db']['bfloat16'] - row['psnr_db']['float32']:+.3f}"
 
 
+def _phase(name: str) -> Column:
+    return name, lambda row: f"{row['share'][name]:.1%}"
+
+
+GEMM: Column = ("GEMM, GFLOP/s", lambda row: f"{row['gemm_gflops']:.0f}")
 TABLES: dict[str, tuple[Column, ...]] = {
     "inference": (
         ("preset", lambda row: row["preset"]),
@@ -45,7 +50,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("network", lambda row: row["network"]),
         ("seconds", lambda row: f"{row['seconds']:.2f}"),
         ("per megapixel", lambda row: f"{row['seconds'] / row['width'] / row['height'] * 1e6:.2f}"),
-        ("GEMM, GFLOP/s", lambda row: f"{row['gemm_gflops']:.0f}"),
+        GEMM,
         ("of GEMM", lambda row: f"{row['share_of_gemm']:.0%}"),
         ("peak MiB", lambda row: "unknown" if row["peak_memory_mib"] is None else f"{row['peak_memory_mib']:.0f}"),
     ),
@@ -70,6 +75,33 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("in the network", lambda row: f"{row['share']:.1%}"),
         ("network alone, s", lambda row: f"{row['network_alone']:.1f}"),
         ("resident MB by tenths", lambda row: " ".join(f"{mb:.0f}" for mb in row["resident_mb"])),
+        GEMM,
+    ),
+    "memory": (
+        ("preset", lambda row: row["preset"]),
+        ("size", _size),
+        ("threads", lambda row: str(row["threads"])),
+        ("peak MiB", lambda row: f"{row['measured_mib']:.0f}"),
+        ("predicted MiB", lambda row: f"{row['predicted_mib']:.0f}"),
+        ("of predicted", lambda row: f"{row['share']:.0%}"),
+    ),
+    "busy": (
+        ("threads wait", lambda row: row["way"]),
+        ("preset", lambda row: row["preset"]),
+        ("size", _size),
+        ("seconds alone", lambda row: f"{row['alone_seconds']:.2f}"),
+        ("busy loops", lambda row: str(row["loops"])),
+        ("seconds beside them", lambda row: f"{row['busy_seconds']:.2f}"),
+        ("ratio", lambda row: f"{row['ratio']:.1f}"),
+        GEMM,
+    ),
+    "training": (
+        ("preset", lambda row: row["preset"]),
+        ("patches", lambda row: f"{row['batch']} of {row['patch']} px"),
+        ("network", lambda row: row["network"]),
+        ("images/s", lambda row: f"{row['images_per_s']:.2f}"),
+        ("best", lambda row: f"{row['images_per_s_best']:.2f}"),
+        *map(_phase, ("data", "forward", "backward", "optimiser")),
     ),
 }
 """Columns of each kind of results: the title, and the cell of a row."""
@@ -78,13 +110,13 @@ TABLES: dict[str, tuple[Column, ...]] = {
 def page() -> str:
     """Return the page: the text, with tables of the kept results."""
     text = (RESULTS / "page.md").read_text(encoding="utf-8")
-    return re.sub(r"^<!-- (\w+) -->$", lambda found: tables(found[1]), text, flags=re.MULTILINE)
+    return re.sub(r"^<!-- (\w+) -->\n\n", lambda found: tables(found[1]), text, flags=re.MULTILINE)
 
 
 def tables(name: str) -> str:
     """Format all results of a name, newest first, each with its command and machine."""
     files = sorted((RESULTS / name).glob("*.json"), reverse=True)
-    return "\n\n".join(table(name, json.loads(file.read_text(encoding="utf-8"))) for file in files)
+    return "".join(table(name, json.loads(file.read_text(encoding="utf-8"))) + "\n\n" for file in files)
 
 
 def table(name: str, content: Row) -> str:
@@ -93,9 +125,10 @@ def table(name: str, content: Row) -> str:
     sets = ", ".join(machine["instruction_sets"]) or "unknown instruction sets"
     clock = ", processor time" if machine.get("clock") == "processor" else ""
     threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
+    device = f" and an {machine['device_name']}" if machine["device_name"] else ""
     caption = (
         f"`{content['command']}` at commit {content['commit']} on {machine['cores']} cores of an {machine['cpu']} "
-        f"({sets}), {threads}, torch {machine['torch']}{clock}:"
+        f"({sets}){device}, {threads}, torch {machine['torch']}{clock}:"
     )
     titles, cells = zip(*TABLES[name], strict=True)
     rows = [[cell(row) for cell in cells] for row in content["rows"]]

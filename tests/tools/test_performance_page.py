@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import performance_page
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +22,7 @@ def test_the_page_is_up_to_date() -> None:
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_kept_results_tell_how_they_were_made_and_are_on_the_page(path: Path) -> None:
+def test_kept_results_tell_how_they_were_made_and_are_on_their_page(path: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     assert content.keys() == {"machine", "commit", "command", "rows"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d-[0-9a-f]{8}\+?(-\d+)?", path.stem)
@@ -31,4 +32,34 @@ def test_kept_results_tell_how_they_were_made_and_are_on_the_page(path: Path) ->
     assert not any(word.startswith("/") for word in given)
     assert {"cpu", "cores", "threads", "torch", "instruction_sets"} <= content["machine"].keys()
     assert content["rows"]
-    assert f"`{content['command']}` at commit {content['commit']}" in (ROOT / "docs/performance.md").read_text()
+    caption = f"`{content['command']}` at commit {content['commit']}"
+    assert (caption in performance_page.PAGE.read_text(encoding="utf-8")) == (
+        path.parent.name in performance_page.TABLES
+    )
+
+
+def test_the_page_has_a_place_for_each_kind_of_table() -> None:
+    text = (performance_page.RESULTS / "page.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^<!-- (\w+) -->$", text, re.MULTILINE)) == sorted(performance_page.TABLES)
+
+
+def test_newest_results_come_first_and_a_name_without_results_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(performance_page, "RESULTS", tmp_path)
+    (tmp_path / "page.md").write_text("Before.\n\n<!-- memory -->\n\nAfter.\n", encoding="utf-8")
+    assert performance_page.page() == "Before.\n\nAfter.\n"
+
+    machine = {"cpu": "Abacus", "cores": 3, "threads": 2, "torch": "2.0", "instruction_sets": [], "device_name": None}
+    row = {"preset": "tiny", "width": 64, "height": 48, "threads": 2, "measured_mib": 50.4, "predicted_mib": 100.0}
+    for day, share in (("01", 0.5), ("02", 0.75)):
+        content = {"machine": machine, "commit": f"c{day}", "command": "python x.py", "rows": [row | {"share": share}]}
+        path = tmp_path / "memory" / f"2026-01-{day}-abc.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content), encoding="utf-8")
+    page = performance_page.page()
+    assert page.startswith("Before.\n\n`python x.py` at commit c02 on 3 cores of an Abacus (unknown instruction sets)")
+    assert re.findall(r"^\| tiny .*", page, re.MULTILINE) == [
+        f"| tiny | 64x48 | 2 | 50 | 100 | {share} |" for share in ("75%", "50%")
+    ]
+    assert page.endswith("|\n\nAfter.\n")

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 INK = "#808080"
 """Colour of axes and text: it can be read on the light and on the dark site."""
-ID_FIELDS = ("width", "height", "threads", "batch", "patch")
+ID_FIELDS = ("width", "height", "threads", "batch", "patch", "workers", "loops", "clients")
 """Numbers that say what was measured, and are not results."""
 
 
