@@ -29,6 +29,7 @@ import fsspec
 import numpy as np
 import psutil
 from fsspec.spec import AbstractFileSystem
+from recording import add_result_options, describe_processor, print_machine, save_results
 
 from moceir import image_io
 from moceir.cluster.job import Job, cluster, restore_all
@@ -36,9 +37,7 @@ from moceir.cluster.manifest import read_manifest, write_manifest
 from moceir.cluster.progress import Progress
 from moceir.cluster.results import RESTORED, Row, make_row
 from moceir.cluster.stores import Entry, Store
-from moceir.evaluation.profiling import describe_machine
 from moceir.evaluation.report import markdown_table
-from moceir.files import write_json
 from moceir.restoration import RestoreOptions
 
 IN_FOLDER = 1000
@@ -192,24 +191,27 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=0, help="pictures of the stand-in store")
     parser.add_argument("--pictures", type=int, default=0, help="pictures to restore")
     parser.add_argument("--model", default="tiny", help="name of a bundled model or model folder")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
+    add_result_options(parser)
     options = parser.parse_args()
-    found: dict[str, Any] = describe_machine("cpu") | {"model": options.model}
+    machine = describe_processor()
+    print_machine(machine)
+    found: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as name:
         if options.keys:
-            keys = found["keys"] = measure_keys(options.keys, Path(name))
+            keys = measure_keys(options.keys, Path(name))
+            found["cluster_keys"] = [keys]
             row = [f"{keys['keys']:,}", *(f"{keys[key]:.1f}" for key in ("listing_s", "planning_s", "job_s"))]
             row += [" ".join(f"{mb:.0f}" for _, mb in keys["driver_mb"]), f"{keys['growth']:+.1%}"]
             print(*markdown_table(("keys", "listing s", "planning s", "job s", "driver MB", "growth"), [row]), sep="\n")
         if options.pictures:
-            rate = found["rate"] = measure_rate(options.pictures, Path(name), options.model)
+            rate = {"model": options.model, **measure_rate(options.pictures, Path(name), options.model)}
+            found["cluster_rate"] = [rate]
             both = [("two processes", "processes"), ("two workers", "workers")]
             rows = [[label, f"{rate[f'{k}_per_s']:.3f}", f"{rate[f'{k}_with_start_s']:.1f}"] for label, k in both]
             print(*markdown_table(("", "pictures/s", "seconds with start"), rows), sep="\n")
             speed = rate["megapixels_per_s_of_a_worker"]
             print(f"workers reach {rate['share']:.1%} of the rate; {speed:.3f} megapixels/s each")
-    if options.json:
-        write_json(options.json, found)
+    save_results(machine, options, **found)
 
 
 if __name__ == "__main__":

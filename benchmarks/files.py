@@ -10,6 +10,7 @@ restores them with `moceir restore` in this process and prints
 - the time that the network takes for the same pictures one after the other, without files ("network alone"). In the
   command, reading and writing overlap with the network, but they also use the processor.
 - the resident memory after each tenth of the files.
+- the rate of a large matrix product (GEMM) afterwards, which shows how fast the machine is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import contextlib
 import io
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from recording import KEEP_HELP, describe_processor, print_machine, save_results
+from recording import add_result_options, describe_processor, gemm_gflops, print_machine, save_results
 
 from moceir import image_io
 from moceir.cli import app
@@ -37,7 +39,16 @@ from moceir.models.network import MoCEIR
 from moceir.restoration import Restorer
 
 SUFFIXES = (".jpg", ".png", ".webp", ".tif")
-COLUMNS = ("files", "seconds", "in the network", "share", "network alone", "before and after", "resident MB by tenths")
+COLUMNS = (
+    "files",
+    "seconds",
+    "in the network",
+    "share",
+    "network alone",
+    "before and after",
+    "resident MB by tenths",
+    "GEMM, GFLOP/s",
+)
 
 
 def make_files(folder: Path, count: int) -> None:
@@ -118,8 +129,7 @@ def main() -> None:
     parser.add_argument("--model", default="tiny", help="name of a bundled model or model folder")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     parser.add_argument("--folder", type=Path, help="make the files here; default: the system's temporary folder")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
-    parser.add_argument("--keep", action="store_true", help=KEEP_HELP)
+    add_result_options(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
@@ -127,14 +137,17 @@ def main() -> None:
         make_files(Path(name) / "in", options.files)
         result = measure(Path(name), options.files, options.model)
         result["network_alone"] = network_alone(Path(name), options.model)
-    result["model"] = options.model
+    gemm = statistics.median(gemm_gflops() for _ in range(3))
+    result |= {"gemm_gflops": gemm, "model": options.model}
+    summary = result.pop("summary")
     machine = describe_processor()
     print_machine(machine)
     seconds = [f"{result[key]:.1f}" for key in ("seconds", "network_seconds", "network_alone", "before_and_after")]
     memory = " ".join(f"{mb:.0f}" for mb in result["resident_mb"])
     row = [str(result["files"]), *seconds[:2], f"{result['share']:.1%}", *seconds[2:], memory]
-    print(*markdown_table(COLUMNS, [row]), result["summary"], sep="\n")
-    save_results("files", machine, [result], options.json, keep=options.keep)
+    row.append(f"{result['gemm_gflops']:.0f}")
+    print(*markdown_table(COLUMNS, [row]), summary, sep="\n")
+    save_results(machine, options, files=[result])
 
 
 if __name__ == "__main__":

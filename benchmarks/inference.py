@@ -29,9 +29,10 @@ import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from recording import KEEP_HELP, describe_processor, print_machine, save_results
+from recording import add_result_options, describe_processor, gemm_gflops, print_machine, save_results
 from torch import Tensor
 
+from moceir.cli.options import parse_size
 from moceir.evaluation.profiling import Subject, peak_growth_bytes, sample_picture
 from moceir.evaluation.report import markdown_table
 from moceir.files import whole_file
@@ -41,7 +42,6 @@ from moceir.restoration import Restorer
 
 NETWORKS = ("package", "plain")
 CLOCKS = {"elapsed": time.perf_counter, "processor": time.process_time}
-GEMM_SIDE = 2048
 COLUMNS = ("preset", "size", "threads", "network", "seconds", "best", "peak MiB", "GFLOP/s", "of GEMM", "speed-up")
 
 _restore: Callable[[Tensor], Any]
@@ -52,14 +52,13 @@ def main() -> None:
     """Measure each combination of the options, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", action="append", help="repeatable; default: tiny")
-    parser.add_argument("--size", action="append", type=size, help="WIDTHxHEIGHT, repeatable; default: 256x256")
+    parser.add_argument("--size", action="append", type=parse_size, help="WIDTHxHEIGHT, repeatable; default: 256x256")
     parser.add_argument("--threads", action="append", type=int, help="repeatable; default: chosen by torch")
     parser.add_argument("--repeat", type=int, default=5, help="number of pictures to take the median of")
     parser.add_argument("--alone", action="store_true", help="leave out the plain network")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
-    parser.add_argument("--keep", action="store_true", help=KEEP_HELP)
     parser.add_argument("--clock", choices=tuple(CLOCKS), default="elapsed", help="time to measure; default: elapsed")
     parser.add_argument("--plot", type=Path, help="draw time and memory by megapixels to this file (.png, .svg)")
+    add_result_options(parser)
     options = parser.parse_args()
 
     threads = options.threads or [torch.get_num_threads()]
@@ -75,7 +74,7 @@ def main() -> None:
                 rows += new
                 for row in new:
                     print(markdown_table(cells(row), ())[0], flush=True)
-    save_results("inference", machine, rows, options.json, keep=options.keep)
+    save_results(machine, options, inference=rows)
     if options.plot:
         with whole_file(options.plot) as part, rc_context({"font.size": 9}):
             draw(rows).savefig(part, dpi=110, format=options.plot.suffix[1:])
@@ -102,12 +101,6 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
         panel.grid(alpha=0.3)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
-
-
-def size(text: str) -> tuple[int, int]:
-    """Parse ``WIDTHxHEIGHT``."""
-    width, height = map(int, text.split("x"))
-    return width, height
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -225,15 +218,11 @@ def first_picture(width: int, height: int) -> tuple[float | None, float]:
 def take_turn(width: int, height: int, clock: str) -> tuple[float, float]:
     """Measure the seconds of a picture and the GFLOP/s of a matrix product. Runs in a measuring process."""
     picture = sample_picture(width, height)
-    square = torch.rand(GEMM_SIDE, GEMM_SIDE)
-    out = torch.empty_like(square)
     now = CLOCKS[clock]
-    began = now()
-    torch.mm(square, square, out=out)
-    gemm = now() - began
+    rate = gemm_gflops(now)
     began = now()
     _restore(picture)
-    return now() - began, 2 * GEMM_SIDE**3 / gemm / 1e9
+    return now() - began, rate
 
 
 if __name__ == "__main__":

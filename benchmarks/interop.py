@@ -2,7 +2,8 @@
 
     python benchmarks/interop.py --model tiny --size 256x256 --size 512x512 --json out.json
 
-Uses one thread. Seconds are processor time, the median of some rounds in which all take turns. The peak is of one
+Uses one thread. Seconds are processor time, the median of some rounds in which all take turns with a large matrix
+product (GEMM), whose rate shows how fast the machine is. The peak is of one
 picture above the loaded model, each in a fresh process, where loading is timed as well. ``package`` is what
 ``moceir restore`` runs, ``plain`` the network of ``moceir.models.network``, and the others are exported files as
 ``moceir restore --backend`` runs them. Differences are from the plain network.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,13 +25,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from recording import add_result_options, describe_processor, gemm_gflops, print_machine, save_results
 from torch import Tensor
 
 from moceir.cli.options import parse_size
-from moceir.evaluation.profiling import describe_machine, median_process_seconds, peak_growth_bytes, sample_picture
+from moceir.evaluation.profiling import median_process_seconds, peak_growth_bytes, sample_picture
 from moceir.evaluation.report import markdown_table
 from moceir.export.cache import SUFFIXES, export_model
-from moceir.files import write_json
 from moceir.machine.allocator import keep_freed_memory
 from moceir.restoration import Restorer
 from moceir.runtimes import open_file
@@ -38,7 +40,7 @@ from moceir.weights import load
 FILES: dict[str, dict[str, bool]] = {"onnx": {}, "onnx --half": {"half": True}, "onnx --batch": {"batch": True}}
 FILES |= {way.replace("onnx", "openvino"): arguments for way, arguments in FILES.items()}
 WAYS = ("package", "plain", *FILES)
-COLUMNS = ("size", "way", "MB", "seconds", "of package", "peak MiB", "load s", "largest difference")
+COLUMNS = ("size", "way", "MB", "seconds", "of package", "peak MiB", "load s", "largest difference", "GEMM, GFLOP/s")
 
 
 def main() -> None:
@@ -49,14 +51,15 @@ def main() -> None:
     parser.add_argument("--way", action="append", choices=WAYS[1:], help="repeatable; all by default")
     parser.add_argument("--files", type=Path, help="folder to keep the exported files in, and to use those of before")
     parser.add_argument("--repeat", type=int, default=3, help="rounds that the median is taken of")
-    parser.add_argument("--json", type=Path, help="write the results there")
+    add_result_options(parser)
     options = parser.parse_args()
 
     torch.set_num_threads(1)
     keep_freed_memory()
     programs = {name: version(name) for name in ("onnxruntime", "openvino")}
-    results: dict[str, Any] = describe_machine("cpu", 1) | programs | {"rows": []}
-    print(", ".join(f"{key} {value}" for key, value in results.items() if value), end="\n\n")
+    machine = describe_processor(1) | programs | {"repeat": options.repeat}
+    rows: list[dict[str, Any]] = []
+    print_machine(machine)
     ways = ["package", *(options.way or WAYS[1:])]
     print(*markdown_table(COLUMNS, ()), sep="\n")
     with tempfile.TemporaryDirectory() as temporary:
@@ -64,10 +67,9 @@ def main() -> None:
         sizes_mb = {way: export(options.model, way, folder) / 1e6 for way in ways if way in FILES}
         for width, height in options.size or [(256, 256)]:
             for row in measure(ways, options.model, folder, width, height, options.repeat):
-                results["rows"].append(row | {"mb": sizes_mb.get(row["way"])})
-                print(markdown_table(cells(results["rows"][-1]), ())[0], flush=True)
-    if options.json:
-        write_json(options.json, results)
+                rows.append({"model": options.model, **row, "mb": sizes_mb.get(row["way"])})
+                print(markdown_table(cells(rows[-1]), ())[0], flush=True)
+    save_results(machine, options, interop=rows)
 
 
 def backend_of(way: str) -> str:
@@ -109,12 +111,15 @@ def measure(ways: list[str], model: str, folder: Path, width: int, height: int, 
     def restore(name: str, way: Callable[[Tensor], Any]) -> None:
         differences[name] = float(np.abs(np.asarray(way(picture)) - expected).max())
 
-    seconds = median_process_seconds([partial(restore, *each) for each in zip(ways, running, strict=True)], repeat)
+    rates: list[float] = []
+    calls = [partial(restore, *each) for each in zip(ways, running, strict=True)]
+    *seconds, _ = median_process_seconds([*calls, lambda: rates.append(gemm_gflops(time.process_time))], repeat)
     rows: list[dict[str, Any]] = []
     for name, taken in zip(ways, seconds, strict=True):
         peak_mib, load_seconds = fresh_peak_mib(name, model, folder, width, height)
         row = {"way": name, "width": width, "height": height, "seconds": taken, "of_package": taken / seconds[0]}
-        rows.append(row | {"peak_mib": peak_mib, "load_seconds": load_seconds, "difference": differences[name]})
+        row |= {"peak_mib": peak_mib, "load_seconds": load_seconds, "difference": differences[name]}
+        rows.append(row | {"gemm_gflops": statistics.median(rates)})
     return rows
 
 
@@ -145,6 +150,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         f"{row['peak_mib']:.0f}",
         f"{row['load_seconds']:.1f}",
         f"{row['difference']:.1e}",
+        f"{row['gemm_gflops']:.0f}",
     ]
     return [f"{row['width']}x{row['height']}", row["way"], megabytes, *numbers]
 

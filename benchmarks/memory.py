@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from typing import Any
+
+from recording import add_result_options, describe_processor, print_machine, save_results
 
 from moceir.cli.options import parse_size
 from moceir.evaluation.profiling import Subject, cpu_peak_bytes
@@ -21,24 +24,32 @@ COLUMNS = ("preset", "size", "measured MiB", "predicted MiB", "measured / predic
 
 
 def main() -> None:
-    """Print a table with one row per preset and size."""
+    """Measure each preset and size, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", action="append", help="repeatable; default: tiny")
     parser.add_argument(
         "--size", action="append", type=parse_size, help="WIDTHxHEIGHT, repeatable; default: five sizes"
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    add_result_options(parser)
     arguments = parser.parse_args()
     sizes = arguments.size or [(64, 64), (256, 256), (768, 256), (1024, 1024), (2048, 512)]
+    machine = describe_processor(arguments.threads)
+    print_machine(machine)
     print(*markdown_table(COLUMNS, ()), sep="\n")
+    rows: list[dict[str, Any]] = []
     for name, (width, height) in itertools.product(arguments.preset or ["tiny"], sizes):
         predicted = peak_bytes(preset(name), height, width)
         measured = cpu_peak_bytes(Subject(name, untrained=True), width, height, "dearest", arguments.threads)
         if measured is None:
             raise SystemExit("this system does not report the peak memory of a process")
-        mib = [f"{value / 2**20:.0f}" for value in (measured, predicted)]
-        row = [name, f"{width}x{height}", *mib, f"{measured / predicted:.2f}", f"{measured / width / height:.0f}"]
+        mib = {"measured_mib": measured / 2**20, "predicted_mib": predicted / 2**20}
+        size = {"width": width, "height": height, "threads": arguments.threads}
+        rows.append({"preset": name, **size, **mib, "share": measured / predicted})
+        numbers = [*(f"{value:.0f}" for value in mib.values()), f"{measured / predicted:.2f}"]
+        row = [name, f"{width}x{height}", *numbers, f"{measured / width / height:.0f}"]
         print(markdown_table(row, ())[0], flush=True)
+    save_results(machine, arguments, memory=rows)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recording import KEEP_HELP, describe_processor, print_machine, save_results
+from recording import add_result_options, describe_processor, print_machine, save_results
 
 from moceir.cli.options import parse_size
 from moceir.evaluation import evaluate, synthetic_set
@@ -46,8 +46,7 @@ def main() -> None:
     )
     parser.add_argument("--limit", type=int, help="number of photographs to use; default: all")
     parser.add_argument("--model", default="tiny", help="weights to measure the quality of")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
-    parser.add_argument("--keep", action="store_true", help=KEEP_HELP)
+    add_result_options(parser)
     options = parser.parse_args()
 
     torch.set_num_threads(options.threads)
@@ -66,9 +65,7 @@ def main() -> None:
         for task in options.task or ["noise:sigma=25"]:
             qualities.append(compare_quality(restorer, options.model, options.photographs, task, options.limit))
             print(*markdown_table(QUALITIES, [quality_cells(qualities[-1])]), sep="\n", flush=True)
-    for name, rows in (("precision_time", times), ("precision_quality", qualities)):
-        save_results(name, machine, rows, keep=options.keep and bool(rows))
-    save_results("precision", machine, times + qualities, options.json)
+    save_results(machine, options, precision_time=times, precision_quality=qualities)
 
 
 def compare_times(restorer: Restorer, name: str, width: int, height: int, repeat: int) -> dict[str, Any]:

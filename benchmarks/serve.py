@@ -5,6 +5,8 @@
     python benchmarks/serve.py --clients 64 --seconds 120
 
 Each starts ``moceir serve`` as a process of its own. Every answer is compared with that of a `Restorer` in this one.
+With ``--overhead``, this process also computes a large matrix product (GEMM) in each turn, whose rate shows how fast
+the machine is.
 """
 
 from __future__ import annotations
@@ -19,17 +21,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
+from recording import add_result_options, describe_processor, gemm_gflops, print_machine, save_results
 
 from moceir import Restorer, image_io
 from moceir.cli.options import parse_size
-from moceir.evaluation.profiling import describe_machine, sample_picture
+from moceir.evaluation.profiling import sample_picture
 from moceir.evaluation.report import markdown_table
-from moceir.files import write_json
 from moceir.machine.allocator import keep_freed_memory
 
 SIDES = (64, 96, 112, 128)
@@ -54,12 +55,14 @@ def main() -> None:
     )
     parser.add_argument("--clients", type=int, default=0, help="clients that send as fast as they can")
     parser.add_argument("--seconds", type=float, default=120, help="how long they do")
-    parser.add_argument("--json", type=Path, help="write the results there")
+    add_result_options(parser)
     options = parser.parse_args()
 
     keep_freed_memory()
     restorer = Restorer.from_pretrained(options.model, device="cpu", threads=options.threads)
-    results: dict[str, Any] = {}
+    machine = describe_processor(options.threads)
+    print_machine(machine)
+    results: dict[str, dict[str, Any]] = {}
     with serving(options) as (url, process):
         if options.overhead:
             results["overhead"] = overhead(restorer, url, options)
@@ -67,14 +70,12 @@ def main() -> None:
             results["memory"] = memory(url, process, options.requests)
         if options.clients:
             results["clients"] = many_clients(restorer, url, process, options)
-    machine = describe_machine("cpu", options.threads)
-    print(f"model {options.model}, {machine['cpu']}, {machine['threads']} threads\n")
     for name, row in results.items():
         texts = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()]
         shown = [[key.replace("_", " "), text] for key, text in zip(row, texts, strict=True)]
         print("\n".join(markdown_table([name, ""], shown)) + "\n")
-    if options.json:
-        write_json(options.json, machine | {"model": options.model, **results})
+    rows = {f"serve_{name}": [{"model": options.model, **row}] for name, row in results.items()}
+    save_results(machine, options, **rows)
 
 
 @contextlib.contextmanager
@@ -111,9 +112,10 @@ def send(http: httpx.Client, data: bytes) -> httpx.Response:
 def overhead(restorer: Restorer, url: str, options: argparse.Namespace) -> dict[str, Any]:
     """Restore one picture by the server and by a `Restorer` in turns."""
     data = picture(*options.size)
-    seconds: dict[str, list[float]] = {"restorer": [], "api": []}
+    measured: dict[str, list[float]] = {"restorer_s": [], "api_s": [], "gemm_gflops": []}
     with httpx.Client(base_url=url, timeout=900, trust_env=False) as http:
         for turn in range(-1, options.overhead):
+            rate = gemm_gflops()
             began = time.perf_counter()
             expected = restorer.restore_bytes(data).restored
             between = time.perf_counter()
@@ -122,11 +124,11 @@ def overhead(restorer: Restorer, url: str, options: argparse.Namespace) -> dict[
             if answer.content != expected:
                 raise SystemExit("the server's picture is not that of the Restorer")
             if turn >= 0:  # the first turn warms up
-                seconds["restorer"].append(between - began)
-                seconds["api"].append(ended - between)
-    direct, served = (statistics.median(values) for values in seconds.values())
-    size = "x".join(map(str, options.size))
-    return {"size": size, "restorer_s": direct, "api_s": served, "overhead": served / direct - 1}
+                for values, value in zip(measured.values(), (between - began, ended - between, rate), strict=True):
+                    values.append(value)
+    row = {name: statistics.median(values) for name, values in measured.items()}
+    width, height = options.size
+    return {"width": width, "height": height, **row, "overhead": row["api_s"] / row["restorer_s"] - 1}
 
 
 def memory(url: str, process: psutil.Process, requests: int) -> dict[str, Any]:
@@ -185,7 +187,7 @@ def many_clients(restorer: Restorer, url: str, process: psutil.Process, options:
     cuts = statistics.quantiles(latencies, n=100)
     return {
         "clients": options.clients,
-        "seconds": options.seconds,
+        "duration_s": options.seconds,
         **statuses,
         "p50_s": cuts[49],
         "p99_s": cuts[98],

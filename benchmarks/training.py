@@ -27,14 +27,14 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from recording import add_result_options, describe_processor, print_machine, save_results
 from torch import Tensor
 
 from moceir import image_io
 from moceir.data.synthesis import sample_generator, to_8_bit
 from moceir.degradations import Spec, degrade, parse
-from moceir.evaluation.profiling import describe_machine, wait_for
+from moceir.evaluation.profiling import wait_for
 from moceir.evaluation.report import markdown_table
-from moceir.files import write_json
 from moceir.machine.allocator import keep_freed_memory
 from moceir.machine.devices import choose_device
 from moceir.models.network import MoCEIR
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="number of measured steps per block")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="numbers of loader processes to try")
     parser.add_argument("--samples", type=int, default=200, help="number of pairs per measurement")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
+    add_result_options(parser)
     options = parser.parse_args()
 
     keep_freed_memory()  # as moceir train does
@@ -138,21 +138,22 @@ def main() -> None:
     )
     if not recipe.tasks:
         parser.error(f"{options.recipe} has sources instead of tasks; give a recipe with tasks")
-    results: dict[str, Any] = describe_machine(options.device, options.threads)
-    results |= {key: getattr(options, key) for key in ("preset", "patch", "batch", "blocks", "steps", "samples")}
-    print(", ".join(f"{key} {value}" for key, value in results.items() if value is not None), end="\n\n")
+    machine = describe_processor(options.threads, options.device)
+    machine |= {key: getattr(options, key) for key in ("blocks", "steps", "samples")}
+    print_machine(machine)
+    rows: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as drawn:
         data = options.photographs or draw_photographs(Path(drawn))
         if "step" in options.parts:
-            results["step"] = measure_steps(
+            rows["training"] = measure_steps(
                 recipe, data, options.device, options.threads, options.blocks, options.steps
             )
         if "loader" in options.parts:
-            results["loader"] = measure_loader(recipe, data, options.workers, options.samples)
+            rows["training_loader"] = measure_loader(recipe, data, options.workers, options.samples)
         if "synthesis" in options.parts:
-            results["synthesis"] = measure_synthesis(recipe, data, device, options.samples)
-    if options.json:
-        write_json(options.json, results)
+            rows["training_synthesis"] = measure_synthesis(recipe, data, device, options.samples)
+    asked = {key: getattr(options, key) for key in ("preset", "patch", "batch")}
+    save_results(machine, options, **{name: [asked | row for row in found] for name, found in rows.items()})
 
 
 def draw_photographs(folder: Path, count: int = 12) -> Path:
@@ -197,7 +198,9 @@ def quiet_trainer(
     )
 
 
-def measure_steps(recipe: Recipe, data: Path, device: str, threads: int, blocks: int, steps: int) -> dict[str, Any]:
+def measure_steps(
+    recipe: Recipe, data: Path, device: str, threads: int, blocks: int, steps: int
+) -> list[dict[str, Any]]:
     """Measure blocks of steps of the networks in turns, on the same batches and from the same weights."""
     context = multiprocessing.get_context("spawn")
     pools = {
@@ -216,20 +219,22 @@ def measure_steps(recipe: Recipe, data: Path, device: str, threads: int, blocks:
         for pool in pools.values():
             pool.shutdown()
     batch = recipe.stages[0].batch
-    results: dict[str, Any] = {network: summarise(measured, batch) for network, measured in done.items()}
+    results = [{"network": network, **summarise(measured, batch)} for network, measured in done.items()]
     rows = [
-        [name, *(f"{cells[key]:.2f}" for key in ("images_per_s", "images_per_s_best"))]
-        + [f"{cells['seconds'][phase]:.3f}" for phase in PHASES]
-        + [f"{cells['share'][phase]:.1%}" for phase in PHASES]
-        for name, cells in results.items()
+        [row["network"], *(f"{row[key]:.2f}" for key in ("images_per_s", "images_per_s_best"))]
+        + [f"{row['seconds'][phase]:.3f}" for phase in PHASES]
+        + [f"{row['share'][phase]:.1%}" for phase in PHASES]
+        for row in results
     ]
     header = ("step", "images/s", "best", *(f"{p}, s" for p in PHASES), *PHASES)
     print("\n".join(markdown_table(header, rows)), end="\n\n", flush=True)
-    ours = results["package"]
-    for theirs in NETWORKS[1:]:
-        speed_up = {key: ours[key] / results[theirs][key] for key in ("images_per_s", "images_per_s_best")}
-        results[theirs]["speed_up"], results[theirs]["speed_up_best"] = speed_up.values()
-        print("the package is {:.2f}x as fast (best steps: {:.2f}x) as {}".format(*speed_up.values(), theirs))
+    ours, *others = results
+    for theirs in others:
+        speed_up = {key: ours[key] / theirs[key] for key in ("images_per_s", "images_per_s_best")}
+        theirs["speed_up"], theirs["speed_up_best"] = speed_up.values()
+        print(
+            "the package is {:.2f}x as fast (best steps: {:.2f}x) as {}".format(*speed_up.values(), theirs["network"])
+        )
     print(flush=True)
     return results
 

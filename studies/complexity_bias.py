@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600, help="length of each training")
     arguments = parser.parse_args()
     keep_freed_memory()
-    result: dict[str, Any] = describe_machine("cpu") | {"steps": arguments.steps, "seed": 0}
+    result: dict[str, Any] = {"machine": describe_machine("cpu"), "steps": arguments.steps, "seed": 0}
     curves: dict[str, Curve] = {}
     for name, bias in RUNS.items():
         with tempfile.TemporaryDirectory() as folder:

@@ -203,7 +203,7 @@ def main() -> None:
         result = measure(root, videos, options.step, options.model)
     print(*table(result["rows"]), result["shots"], sep="\n")
     if options.json:
-        write_json(options.json, result | describe_machine("cpu") | {"model": options.model})
+        write_json(options.json, result | {"machine": describe_machine("cpu"), "model": options.model})
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def main() -> None:
     print(*markdown_table(header, [cells(scene, done) for scene, done in rows]), sep="\n")
     if options.json:
         written = [{"scene": scene, "models": [each.to_json() for each in done]} for scene, done in rows]
-        write_json(options.json, describe_machine("cpu") | {"rows": written})
+        write_json(options.json, {"machine": describe_machine("cpu"), "rows": written})
 
 
 def cells(scene: str, done: list[Evaluation]) -> list[str]:

@@ -76,7 +76,7 @@ def main() -> None:
     if options.json:
         asked = {key: value for key, value in vars(options).items() if isinstance(value, int | str)}
         programs = {name: version(name) for name in ("onnxruntime", "openvino")}
-        write_json(options.json, describe_machine("cpu", 1) | programs | asked | {"rows": rows})
+        write_json(options.json, {"machine": describe_machine("cpu", 1) | programs, **asked, "rows": rows})
 
 
 def crops(files: Sequence[Path], most: int, patch_px: int, seed: int) -> list[tuple[str, Images, Images]]:

@@ -88,7 +88,7 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     network = for_inference(load(arguments.model))
     clean = patchwork(arguments.photographs, *arguments.size)
-    results = describe_machine("cpu") | {"model": arguments.model, "size": arguments.size, "seed": arguments.seed}
+    asked = {"model": arguments.model, "size": arguments.size, "seed": arguments.seed}
     rows: list[dict[str, Any]] = []
     print("\n".join(markdown_table(COLUMNS, ())))
     for text in DEGRADATIONS:
@@ -98,7 +98,7 @@ def main() -> None:
             rows.append(row)
             print(markdown_table(cells(row), ())[0], flush=True)
     if arguments.json:
-        write_json(arguments.json, results | {"rows": rows})
+        write_json(arguments.json, {"machine": describe_machine("cpu"), **asked, "rows": rows})
 
 
 def cells(row: dict[str, Any]) -> list[str]:

@@ -89,7 +89,6 @@ def run_script(script: str, out: Path, *options: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     assert "| ---" in done.stdout
     content = json.loads(out.read_text(encoding="utf-8"))
-    machine = content["machine"] if isinstance(content.get("machine"), dict) else content
-    assert machine["cpu"]
-    assert machine["threads"] == 1
+    assert content["machine"]["cpu"]
+    assert content["machine"]["threads"] == 1
     return content
