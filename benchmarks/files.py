@@ -15,6 +15,9 @@ restores them with `moceir restore` in this process and prints
 
 from __future__ import annotations
 
+import moceir  # noqa: F401 - before torch, so that threads wait for each other as in the command
+
+# isort: split
 import argparse
 import contextlib
 import io

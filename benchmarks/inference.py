@@ -14,6 +14,9 @@ one thread.
 
 from __future__ import annotations
 
+import moceir  # noqa: F401 - before torch, so that threads wait for each other as in the command
+
+# isort: split
 import argparse
 import multiprocessing
 import statistics

@@ -11,6 +11,9 @@ picture above the loaded model, each in a fresh process, where loading is timed 
 
 from __future__ import annotations
 
+import moceir  # noqa: F401 - before torch, so that threads wait for each other as in the command
+
+# isort: split
 import argparse
 import multiprocessing
 import statistics

@@ -12,6 +12,9 @@ The results decide whether ``--precision auto`` may be bfloat16 on processors (`
 
 from __future__ import annotations
 
+import moceir  # noqa: F401 - before torch, so that threads wait for each other as in the command
+
+# isort: split
 import argparse
 from collections.abc import Callable
 from functools import partial

@@ -12,6 +12,9 @@ the same.
 
 from __future__ import annotations
 
+import moceir  # noqa: F401 - before torch, so that threads wait for each other as in the command
+
+# isort: split
 import argparse
 import logging
 import multiprocessing

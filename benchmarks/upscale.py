@@ -11,6 +11,9 @@ Weights are random, and both take the dearest experts.
 
 from __future__ import annotations
 
+import moceir  # noqa: F401 - before torch, so that threads wait for each other as in the command
+
+# isort: split
 import argparse
 import statistics
 import time
