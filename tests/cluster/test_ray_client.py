@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -32,7 +33,7 @@ START_S = 60.0
 
 @dataclass
 class ClientServer:
-    """A process that lets clients into the cluster, with the processes that it starts for them."""
+    """A process that lets clients into the cluster."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -62,7 +63,8 @@ def outside(two_nodes: Any, tmp_path: Path) -> Iterator[ClientServer]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = (sys.executable, "-m", "ray.util.client.server", "--address", two_nodes.address)
-    command = (*command, "--host", "127.0.0.1", "--port", str(port))
+    # One process for all clients: the one that Ray's proxy forks for each client sometimes dies at once.
+    command = (*command, "--host", "127.0.0.1", "--port", str(port), "--mode", "legacy")
     with (tmp_path / "client_server.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     server = ClientServer(process, port)
@@ -117,6 +119,7 @@ def test_a_lost_connection_ends_the_job(
     outside: ClientServer, pictures: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "1")
+    monkeypatch.setattr("ray.util.client.worker.INITIAL_TIMEOUT_SEC", 1.0)
     job = Job(str(pictures), str(tmp_path / "out"), RestoreOptions(model=str(model_folder)))
     with (
         pytest.raises(ClusterError, match=f"lost the connection to the cluster at {outside.address}"),
@@ -124,6 +127,16 @@ def test_a_lost_connection_ends_the_job(
     ):
         restore_all(job, on_progress=lambda _: outside.kill())
     assert not ray.is_initialized()
+
+
+def test_another_version_of_ray_is_refused(outside: ClientServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = platform.python_version()
+    monkeypatch.setattr("ray._private.utils.compute_version_info", lambda: ("2.0.0", python))
+    with (
+        pytest.raises(ClusterError, match=rf"started with: Ray: {ray.__version__} .* Ray: 2\.0\.0 Python: {python}"),
+        cluster(outside.address),
+    ):
+        pass
 
 
 def test_a_port_without_a_client_server_names_what_to_check(

@@ -93,7 +93,7 @@ def cluster(address: str | None) -> Generator[None]:
         with warnings.catch_warnings(action="ignore"):  # Ray warns of a timeout, and raises it
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except Exception as error:  # Ray's own kinds are as plain as this
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = " ".join(str(error).strip().partition("\n\n")[0].split()) or type(error).__name__
         if name.startswith("ray://") and isinstance(error, ConnectionError):
             reason += f"; {CLIENT_HINT}"
         raise ClusterError(f"cannot join the cluster at {name}: {reason}") from error
