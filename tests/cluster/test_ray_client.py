@@ -23,6 +23,7 @@ pytest.importorskip("ray")
 pytest.importorskip("grpc")
 
 import ray
+from ray._private import client_mode_hook as hook
 
 from moceir.cluster.job import Job, cluster, restore_all
 from moceir.errors import ClusterError
@@ -54,6 +55,13 @@ class ClientServer:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+@pytest.fixture(autouse=True)
+def ordinary_ray_afterwards() -> Iterator[None]:
+    """Let later tests of this process connect as drivers, which Ray itself does not after it was a client."""
+    yield
+    hook._explicitly_disable_client_mode()
 
 
 @pytest.fixture
