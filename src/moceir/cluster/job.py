@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import socket
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from threading import Event
 from typing import Any
 
 import ray
+from grpc import RpcError
 
 from moceir.cluster.manifest import (
     FOLDER,
@@ -40,6 +42,8 @@ BESIDE_NETWORK_BYTES = 1_500_000_000
 UNREACHED_IN_A_ROW = 64
 """Pictures in a row whose store failed, after which it counts as down and the job stops."""
 CONNECT_S = 5.0
+CLIENT_HINT = "check the port, and set RAY_AUTH_MODE=token here if the cluster requires a token"
+"""What to do if a client server does not answer, which it does not if the token is missing, either."""
 
 
 @dataclass(frozen=True)
@@ -78,19 +82,25 @@ def cluster(address: str | None) -> Generator[None]:
             one that ``RAY_ADDRESS`` names or this machine belongs to, or else a new one on this machine.
 
     Raises:
-        ClusterError: If there is no cluster at the address.
+        ClusterError: If there is no cluster at the address, or the connection to it is lost.
     """
     for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")):
         os.environ.setdefault(name, value)
     if address is not None:
         _knock(address)
+    name = address or "this machine"
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        with warnings.catch_warnings(action="ignore"):  # Ray warns of a timeout, and raises it
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except Exception as error:  # Ray's own kinds are as plain as this
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ClusterError(f"cannot join the cluster at {address or 'this machine'}: {reason}") from error
+        reason = " ".join(str(error).strip().partition("\n\n")[0].split()) or type(error).__name__
+        if name.startswith("ray://") and isinstance(error, ConnectionError):
+            reason += f"; {CLIENT_HINT}"
+        raise ClusterError(f"cannot join the cluster at {name}: {reason}") from error
     try:
         yield
+    except (ConnectionError, RpcError) as error:  # from Ray's client; those of stores are errors of this package
+        raise ClusterError(f"lost the connection to the cluster at {name}; give the same command again") from error
     finally:
         ray.shutdown()
 

@@ -110,6 +110,7 @@ class Pool:
 
         Raises:
             ClusterError: If workers cannot be started.
+            ConnectionError: If the connection to the cluster is lost.
             MoceirError: If a worker cannot load the network.
         """
         self._schedule = schedule
@@ -124,8 +125,9 @@ class Pool:
                 if not ready:
                     yield []
         finally:
-            for hand in self._hands:
-                ray.kill(hand.actor)
+            if ray.is_initialized():  # see _begin_work
+                for hand in self._hands:
+                    ray.kill(hand.actor)
             self._hands = []
 
     def _hire(self, count: int) -> None:
@@ -138,7 +140,12 @@ class Pool:
 
         Returns:
             Whether there is work that nobody has in hand.
+
+        Raises:
+            ConnectionError: If the connection to the cluster is lost. Ray would go on with another one, or start one.
         """
+        if not ray.is_initialized():
+            raise ConnectionError
         if stop.is_set():
             return False
         ready = [hand for hand in self._hands if hand.starting is None]
