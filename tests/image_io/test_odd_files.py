@@ -99,6 +99,13 @@ class TestChannels:
         assert picture.alpha is None
         assert picture.samples == (0,)
 
+    def test_where_too_little_is_said_the_first_channel_is_alpha_and_none_is_lost(self):
+        pixels = odd.drawn(bands=5)
+        picture = image_io.decode(again(odd.tiff([odd.page(pixels, t338=(3, [2]))])), "again")
+        assert picture.samples == (2, 0)
+        np.testing.assert_array_equal(picture.alpha, pixels[..., 3])
+        np.testing.assert_array_equal(picture.extra, pixels[..., [4]])
+
     def test_a_grey_picture_with_an_infrared_channel(self):
         pixels = odd.drawn(np.uint16, bands=2)
         picture = image_io.decode(again(odd.tiff([odd.page(pixels, t338=(3, [0]))])), "again")

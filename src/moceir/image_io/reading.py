@@ -144,9 +144,10 @@ def _decode(image: Any, inventory: Inventory) -> Picture:
     if inventory.format == "avif" and image.get_typeof("bits-per-sample"):
         pixels = full_range(pixels, image.get("bits-per-sample"))
     pixels = turn_upright(pixels, orientation)
-    samples = inventory.samples if len(inventory.samples) == pixels.shape[2] - colours else (2,)
     places = range(colours, pixels.shape[2])
-    alpha = next((at for at, kind in zip(places, samples, strict=False) if kind in (1, 2)), None)
+    # Where the file does not say what its further channels mean, the first one is the alpha.
+    samples = inventory.samples if len(inventory.samples) == len(places) else (2, *[0] * len(places))[: len(places)]
+    alpha = next((at for at, kind in zip(places, samples, strict=True) if kind in (1, 2)), None)
     others = [at for at in places if at != alpha]
     in_exif = exif.resolution(exif.without_prefix(metadata.get(EXIF, b"")))
     return Picture(
@@ -159,7 +160,7 @@ def _decode(image: Any, inventory: Inventory) -> Picture:
         notes=tuple(notes),
         format=_format(image) or inventory.format,
         extra=np.ascontiguousarray(pixels[..., others]) if others else None,
-        samples=tuple(2 if at == alpha else kind for at, kind in zip(places, samples, strict=False)) if others else (),
+        samples=tuple(2 if at == alpha else kind for at, kind in zip(places, samples, strict=True)) if others else (),
     )
 
 
