@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import openvino
 import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
@@ -35,6 +34,7 @@ from moceir.files import write_json
 from moceir.insight.validation import degraded_centres, held_out_files
 from moceir.runtimes.files import INPUT, Images
 from moceir.runtimes.onnx import session
+from moceir.runtimes.openvino import core
 from moceir.weights import read_description, resolve
 
 Run = Callable[[Images], Images]
@@ -135,7 +135,7 @@ def in_onnxruntime(path: Path) -> tuple[Run, int]:
 def in_openvino(path: Path, precision: str) -> tuple[Run, int]:
     """Return what runs a file in OpenVINO with a precision of the arithmetic, and its size in bytes."""
     settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1}
-    compiled: Any = openvino.Core().compile_model(path, "CPU", settings)
+    compiled: Any = core().compile_model(path, "CPU", settings)
     return lambda images: compiled({INPUT: images})[0], path.stat().st_size
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import pytest
 import torch
 from support import compare_on_each_expert, run
@@ -15,6 +14,7 @@ from torch import Tensor
 from moceir import MoCEIR, ModelConfig
 from moceir.errors import ExportError
 from moceir.export import to_openvino
+from moceir.runtimes.openvino import core
 from moceir.weights import load
 
 
@@ -30,7 +30,7 @@ def spread_file(spread: MoCEIR, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def running(spread_file: Path) -> Any:
-    return openvino.Core().compile_model(spread_file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return core().compile_model(spread_file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 def restored(running: Any, images: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def test_pictures_that_take_each_expert(spread: MoCEIR, running: Any) -> None:
 
 
 def test_what_the_file_says_about_itself(spread: MoCEIR, spread_file: Path) -> None:
-    said: Any = openvino.Core().read_model(spread_file).get_rt_info("framework").value
+    said: Any = core().read_model(spread_file).get_rt_info("framework").value
     assert said["license"] == "CC0-1.0"
     assert said["model"] == "spread"
     assert ModelConfig.model_validate_json(said["config"]) == spread.config
@@ -72,7 +72,7 @@ def test_tiny_from_the_command_line(tmp_path: Path) -> None:
     assert "OpenVINO equals the model" in result.stdout
     assert path.with_suffix(".bin").stat().st_size < 4.2e6, "weights of float16"
     image = torch.rand(1, 3, 33, 50, generator=torch.Generator().manual_seed(0))
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     with torch.no_grad():
         expected = load("tiny")(image)
     np.testing.assert_allclose(restored(compiled, image), expected, atol=2e-4)

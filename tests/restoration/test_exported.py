@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -275,3 +276,28 @@ def test_the_program_says_when_memory_runs_out(files: dict[str, Path]) -> None:
     source = {"PYTHONPATH": str(Path(image_io.__file__).parents[2])}
     done = subprocess.run(command, env=os.environ | source, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("ran out, and went on", "")
+
+
+SIGNALLED = """
+import faulthandler, os, signal, sys
+from pathlib import Path
+import numpy as np
+from moceir.runtimes import open_file
+
+faulthandler.enable()  # gives signals a stack of their own, which OpenVINO replaces
+signal.signal(signal.SIGUSR1, lambda *_: print("went on"))
+first, second = (open_file(Path(sys.argv[1]), "openvino", threads=1) for _ in range(2))
+for runtime in (first, second):
+    runtime.run(np.zeros((1, 3, 16, 16), np.float32))
+del first, runtime
+del second
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")
+def test_signals_are_handled_after_files_were_closed(files: dict[str, Path]) -> None:
+    command = [sys.executable, "-c", SIGNALLED, files["openvino"]]
+    source = {"PYTHONPATH": str(Path(image_io.__file__).parents[2])}
+    done = subprocess.run(command, env=os.environ | source, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "went on")

@@ -104,10 +104,11 @@ def to_openvino(
 
     from moceir.export.openvino_candidate import openvino_candidate  # noqa: PLC0415
     from moceir.export.verification import verify  # noqa: PLC0415
+    from moceir.runtimes.openvino import core  # noqa: PLC0415
 
     path = Path(path)
     weights = path.with_suffix(".bin")
-    converted: Any = openvino.Core().read_model(onnx_ir.to_proto(model).SerializeToString())
+    converted: Any = core().read_model(onnx_ir.to_proto(model).SerializeToString())
     with whole_file(weights) as weights_part, whole_file(path) as part:
         openvino.serialize(converted, part, weights_part)
         compared = verify(plain, openvino_candidate(part, weights_part), batch=batch)

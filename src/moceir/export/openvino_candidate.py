@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import torch
 from openvino import opset13
 
 from moceir.export.verification import ROUTE, Arrays, Candidate
-from moceir.runtimes.openvino import compile_model
+from moceir.runtimes.openvino import compile_model, core
 
 
 def openvino_candidate(path: Path, weights: Path) -> Candidate:
     """Open a file as it is, and with the choice of each router as an input."""
-    free, steered = (openvino.Core().read_model(path, weights) for _ in range(2))
+    free, steered = (core().read_model(path, weights) for _ in range(2))
     routes = _open_routes(steered)
     return Candidate(_running(free), _running(steered), routes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,20 @@ METADATA = ["framework", CONFIG]
 """Where OpenVINO keeps the metadata of an ONNX file, also in its own files that were made from one."""
 
 
+@cache
+def core() -> openvino.Core:
+    """Return OpenVINO itself: one for the whole process, kept until it ends.
+
+    Where a process has a stack of its own for signals (``faulthandler``), OpenVINO replaces it, and puts the former one
+    back when it is freed. After two that are not freed in reverse order, that is memory which is gone: the next signal
+    with a handler of Python ends the process.
+    """
+    return openvino.Core()
+
+
 def start(path: Path, threads: int | None) -> tuple[Callable[[Images], Images], Mapping[str, str]]:
     """Load a file; return what runs it, and its metadata."""
-    model: Any = openvino.Core().read_model(path)
+    model: Any = core().read_model(path)
     compiled = compile_model(model, threads)
     metadata = {CONFIG: str(model.get_rt_info(METADATA).value)} if model.has_rt_info(METADATA) else {}
     return lambda images: compiled({INPUT: images})[0], metadata
@@ -29,4 +41,4 @@ def compile_model(model: Any, threads: int | None) -> Any:
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
-    return openvino.Core().compile_model(model, "CPU", settings)
+    return core().compile_model(model, "CPU", settings)
