@@ -70,7 +70,7 @@ def test_a_change_in_srgb_is_that_change_in_the_colours_of_the_file(name: str) -
 
 
 def test_a_display_p3_file_keeps_its_look(tmp_path: Path) -> None:
-    """End to end: the bundled network on a clean wide-gamut picture, 8 and 16 bits."""
+    """End to end: the bundled network on a clean wide-gamut picture, 8 and 16 bits; it may not change the light."""
     y, x = np.mgrid[0:1:64j, 0:1:80j]
     smooth = np.stack([0.5 + 0.5 * np.sin(3 * x), 0.3 + 0.3 * np.cos(4 * y), 0.2 + 0.2 * x], axis=2).clip(0, 1)
     restorer = Restorer.from_pretrained("tiny", device="cpu")
@@ -78,7 +78,7 @@ def test_a_display_p3_file_keeps_its_look(tmp_path: Path) -> None:
         rgb = (smooth * np.iinfo(dtype).max).round().astype(dtype)
         source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
         image_io.write(source, tagged(rgb, rgb_profile("p3")))
-        restorer.restore_file(source, target)
+        restorer.restore_file(source, target, keep_tones=True)
         done = image_io.read(target)
         assert done.metadata[ICC] == rgb_profile("p3")
         assert done.rgb.dtype == dtype

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from serving import Serve
 
 schemathesis: Any = pytest.importorskip("schemathesis")
@@ -38,6 +38,10 @@ def test_the_document_has_all_operations(document: Any) -> None:
     assert found == OPERATIONS
 
 
+def form_of(case: Any) -> dict[str, Any]:
+    return case.body if isinstance(case.body, dict) else {}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 @pytest.mark.parametrize("path", OPERATIONS)
@@ -48,6 +52,8 @@ def test_every_operation_does_what_the_document_says(document: Any, path: str, m
     @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     def check(case: Any) -> None:
         nonlocal sent
+        # In a form, a list of one value is that value, and one of none is nothing: neither is wrong.
+        assume(not any(isinstance(value, list) and len(value) < 2 for value in form_of(case).values()))
         sent += 1
         case.call_and_validate()
 
