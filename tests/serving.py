@@ -39,6 +39,7 @@ class Served:
     @contextlib.contextmanager
     def busy(self, pictures: int = 1) -> Iterator[None]:
         """Fill places of the queue with work that ends with the block."""
+        until(lambda: not len(self.service.queue))  # what an earlier request left may not be over yet
         gate = threading.Event()
         jobs = self.service.queue.submit_all([gate.wait] * pictures)
         try:
