@@ -40,7 +40,7 @@ test: $(DEV) chromium ## run all checks: ruff, basedpyright, the build of the si
 	@echo "pytest"
 	@# Where npm or its network is missing, the tests of the page are skipped.
 	@$(MAKE) --silent $(RUNTIME) >/dev/null 2>&1 || echo "npm cannot install onnxruntime-web: $(PAGE) is not tested"
-	@# Ray kills processes that its nodes leave behind, so its tests have a process of their own.
+	@# Ray starts many processes, and gives up where they get too little of the cores: its tests run alone.
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster
 	@# A process for each core, of one thread each: more threads than cores would wait for each other.
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --ignore tests/cluster

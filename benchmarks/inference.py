@@ -19,6 +19,7 @@ import moceir  # noqa: F401 - before torch, so that threads wait for each other 
 # isort: split
 import argparse
 import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -45,7 +46,10 @@ from moceir.restoration import Restorer
 
 NETWORKS = ("package", "plain")
 CLOCKS = {"elapsed": time.perf_counter, "processor": time.process_time}
-COLUMNS = ("preset", "size", "threads", "network", "seconds", "best", "peak MiB", "GFLOP/s", "of GEMM", "speed-up")
+COLUMNS = (
+    *("preset", "size", "threads", "network", "seconds", "best", "in the kernel"),
+    *("peak MiB", "GFLOP/s", "of GEMM", "speed-up"),
+)
 
 _restore: Callable[[Tensor], Any]
 """Function that a measuring process measures. That of the package also returns routing reports."""
@@ -116,6 +120,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         row["network"],
         f"{row['seconds']:.3f}",
         f"{row['seconds_best']:.3f}",
+        f"{row['kernel_share']:.1%}",
         memory,
         f"{row['gflops']:.1f}",
         f"{row['share_of_gemm']:.0%}",
@@ -146,8 +151,9 @@ def measure(
     Returns:
         One row per network. ``gflops`` is the rate at the median time on the route that is taken, where each
         multiply-accumulate of convolutions and matrix products counts as two operations. ``share_of_gemm`` is the
-        ratio to the median rate of a 2048x2048 matrix product in the same process. ``speed_up`` is relative to the
-        median time of the last network.
+        ratio to the median rate of a 2048x2048 matrix product in the same process. ``kernel_share`` is the share of the
+        processor time that the system spends on a picture. ``speed_up`` is relative to the median time of the last
+        network.
     """
     context = multiprocessing.get_context("spawn")
     pools = {
@@ -157,18 +163,18 @@ def measure(
     try:
         wait([pool.submit(int) for pool in pools.values()])  # start all processes before measuring
         firsts = {network: pool.submit(first_picture, width, height).result() for network, pool in pools.items()}
-        turns: dict[str, list[tuple[float, float]]] = {network: [] for network in networks}
+        turns: dict[str, list[tuple[float, float, float]]] = {network: [] for network in networks}
         for _ in range(repeat):
             for network, pool in pools.items():
                 turns[network].append(pool.submit(take_turn, width, height, clock).result())
     finally:
         for pool in pools.values():
             pool.shutdown()
-    medians = {network: statistics.median(seconds for seconds, _ in done) for network, done in turns.items()}
+    medians = {network: statistics.median(seconds for seconds, *_ in done) for network, done in turns.items()}
     gmacs = firsts[NETWORKS[0]][1]
     rows: list[dict[str, Any]] = []
     for network, done in turns.items():
-        gemm = statistics.median(rate for _, rate in done)
+        gemm = statistics.median(rate for _, rate, _ in done)
         gflops = 2 * gmacs / medians[network]
         rows.append(
             {
@@ -178,7 +184,8 @@ def measure(
                 "threads": threads,
                 "network": network,
                 "seconds": medians[network],
-                "seconds_best": min(seconds for seconds, _ in done),
+                "seconds_best": min(seconds for seconds, *_ in done),
+                "kernel_share": statistics.median(share for *_, share in done),
                 "peak_memory_mib": firsts[network][0],
                 "gmacs": gmacs,
                 "gflops": gflops,
@@ -218,14 +225,21 @@ def first_picture(width: int, height: int) -> tuple[float | None, float]:
     return None if peak is None else peak / 2**20, gmacs
 
 
-def take_turn(width: int, height: int, clock: str) -> tuple[float, float]:
-    """Measure the seconds of a picture and the GFLOP/s of a matrix product. Runs in a measuring process."""
+def take_turn(width: int, height: int, clock: str) -> tuple[float, float, float]:
+    """Measure a picture. Runs in a measuring process.
+
+    Returns:
+        Its seconds; the GFLOP/s of a matrix product before it; and the share of the processor time that the system
+        spends on it, most of it for page faults.
+    """
     picture = sample_picture(width, height)
     now = CLOCKS[clock]
     rate = gemm_gflops(now)
-    began = now()
+    before, began = os.times(), now()
     _restore(picture)
-    return now() - began, rate
+    seconds, after = now() - began, os.times()
+    user, system = after.user - before.user, after.system - before.system
+    return seconds, rate, system / max(user + system, 1e-9)
 
 
 if __name__ == "__main__":

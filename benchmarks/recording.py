@@ -74,8 +74,8 @@ def save_results(machine: dict[str, Any], options: argparse.Namespace, **results
     Args:
         machine: Result of `describe_processor`.
         options: Options of the script, with those of `add_result_options`. ``json`` receives all rows. With ``keep``,
-            each result that has rows is written to ``benchmarks/results/NAME/DATE-COMMIT.json``, with a number if that
-            exists.
+            each result that has rows is written to ``benchmarks/results/NAME/DATE-TIME-COMMIT.json``, so that names
+            sort by time.
         results: Rows by the name of the result, one row per case.
     """
     # Where a folder is on this machine tells nobody anything.
@@ -84,12 +84,10 @@ def save_results(machine: dict[str, Any], options: argparse.Namespace, **results
     content = {"machine": machine, "commit": _commit(), "command": command}
     if options.json:
         write_json(options.json, content | {"rows": [row for rows in results.values() for row in rows]})
+    now = datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d-%H%M%S")
     for name, rows in results.items():
         if options.keep and rows:
-            day = datetime.datetime.now(tz=datetime.UTC).date()
-            endings = ("", *(f"-{number}" for number in range(2, 100)))
-            names = (RESULTS / name / f"{day}-{content['commit']}{ending}.json" for ending in endings)
-            write_json(next(path for path in names if not path.exists()), content | {"rows": rows})
+            write_json(RESULTS / name / f"{now}-{content['commit']}.json", content | {"rows": rows})
 
 
 def _commit() -> str:

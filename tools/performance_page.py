@@ -50,6 +50,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("network", lambda row: row["network"]),
         ("seconds", lambda row: f"{row['seconds']:.2f}"),
         ("per megapixel", lambda row: f"{row['seconds'] / row['width'] / row['height'] * 1e6:.2f}"),
+        ("in the kernel", lambda row: f"{row['kernel_share']:.1%}" if "kernel_share" in row else "-"),
         GEMM,
         ("of GEMM", lambda row: f"{row['share_of_gemm']:.0%}"),
         ("peak MiB", lambda row: "unknown" if row["peak_memory_mib"] is None else f"{row['peak_memory_mib']:.0f}"),

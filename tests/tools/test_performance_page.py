@@ -25,7 +25,7 @@ def test_the_page_is_up_to_date() -> None:
 def test_kept_results_tell_how_they_were_made_and_are_on_their_page(path: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     assert content.keys() == {"machine", "commit", "command", "rows"}
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d-[0-9a-f]{8}\+?(-\d+)?", path.stem)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}-[0-9a-f]{8}\+?", path.stem)
     assert content["commit"] in path.stem
     script, *given = content["command"].split()[1:]
     assert (ROOT / script).is_file()
@@ -54,7 +54,7 @@ def test_newest_results_come_first_and_a_name_without_results_leaves_no_trace(
     row = {"preset": "tiny", "width": 64, "height": 48, "threads": 2, "measured_mib": 50.4, "predicted_mib": 100.0}
     for day, share in (("01", 0.5), ("02", 0.75)):
         content = {"machine": machine, "commit": f"c{day}", "command": "python x.py", "rows": [row | {"share": share}]}
-        path = tmp_path / "memory" / f"2026-01-{day}-abc.json"
+        path = tmp_path / "memory" / f"2026-01-{day}-120000-abc.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content), encoding="utf-8")
     page = performance_page.page()

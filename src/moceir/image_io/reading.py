@@ -145,8 +145,7 @@ def _decode(image: Any, inventory: Inventory) -> Picture:
         pixels = full_range(pixels, image.get("bits-per-sample"))
     pixels = turn_upright(pixels, orientation)
     places = range(colours, pixels.shape[2])
-    # Where the file does not say what its further channels mean, the first one is the alpha.
-    samples = inventory.samples if len(inventory.samples) == len(places) else (2, *[0] * len(places))[: len(places)]
+    samples = _explained(inventory.samples, len(places))
     alpha = next((at for at, kind in zip(places, samples, strict=True) if kind in (1, 2)), None)
     others = [at for at in places if at != alpha]
     in_exif = exif.resolution(exif.without_prefix(metadata.get(EXIF, b"")))
@@ -162,6 +161,11 @@ def _decode(image: Any, inventory: Inventory) -> Picture:
         extra=np.ascontiguousarray(pixels[..., others]) if others else None,
         samples=tuple(2 if at == alpha else kind for at, kind in zip(places, samples, strict=True)) if others else (),
     )
+
+
+def _explained(samples: tuple[int, ...], channels: int) -> tuple[int, ...]:
+    """Return what each channel after the colours means; where a file does not say it of all, the first is the alpha."""
+    return samples if len(samples) == channels else (2, *[0] * channels)[:channels]
 
 
 def _finished(picture: Picture, inventory: Inventory, name: str) -> Picture:

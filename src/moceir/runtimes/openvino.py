@@ -19,11 +19,11 @@ METADATA = ["framework", CONFIG]
 
 @cache
 def core() -> openvino.Core:
-    """Return OpenVINO itself: one for the whole process, kept until it ends.
+    """Return the OpenVINO core of this process, which is kept until the process ends.
 
-    Where a process has a stack of its own for signals (``faulthandler``), OpenVINO replaces it, and puts the former one
-    back when it is freed. After two that are not freed in reverse order, that is memory which is gone: the next signal
-    with a handler of Python ends the process.
+    If the process has a separate stack for signals (``faulthandler`` sets one up), each core replaces it and puts the
+    previous one back when it is freed. If two cores are freed in the order in which they were created, that is memory
+    which no longer exists, and the next signal with a Python handler kills the process.
     """
     return openvino.Core()
 
