@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from moceir.errors import ConfigError
+from moceir.errors import ConfigError, MoceirError
 from moceir.weights import load, read_description, resolve, save
 
 
@@ -37,11 +37,19 @@ def average(first: str, second: str, target: Path, share: float) -> None:
     save(networks[1], target, description)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Read the options, and average."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("first", help="name or folder of a model")
     parser.add_argument("second", help="name or folder of another")
     parser.add_argument("--share", type=float, default=0.5, help="of the second, from 0 to 1")
     parser.add_argument("--output", "-o", type=Path, required=True, help="model folder to write")
     given = parser.parse_args()
-    average(given.first, given.second, given.output, given.share)
+    try:
+        average(given.first, given.second, given.output, given.share)
+    except MoceirError as error:
+        raise SystemExit(f"average_weights: {error}") from error
+
+
+if __name__ == "__main__":
+    main()
