@@ -74,8 +74,8 @@ def save_results(machine: dict[str, Any], options: argparse.Namespace, **results
     Args:
         machine: Result of `describe_processor`.
         options: Options of the script, with those of `add_result_options`. ``json`` receives all rows. With ``keep``,
-            each result that has rows is written to ``benchmarks/results/NAME/DATE-TIME-COMMIT.json``, so that names
-            sort by time.
+            each result that has rows is written to ``benchmarks/results/NAME/DATE-TIME-COMMIT.json``. Names sort by time,
+            which includes microseconds, so that no result replaces another.
         results: Rows by the name of the result, one row per case.
     """
     # Where a folder is on this machine tells nobody anything.
@@ -84,7 +84,7 @@ def save_results(machine: dict[str, Any], options: argparse.Namespace, **results
     content = {"machine": machine, "commit": _commit(), "command": command}
     if options.json:
         write_json(options.json, content | {"rows": [row for rows in results.values() for row in rows]})
-    now = datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d-%H%M%S")
+    now = datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d-%H%M%S.%f")
     for name, rows in results.items():
         if options.keep and rows:
             write_json(RESULTS / name / f"{now}-{content['commit']}.json", content | {"rows": rows})
