@@ -5,8 +5,8 @@
 Uses one thread. Seconds are processor time, the median of some rounds in which all take turns with a large matrix
 product (GEMM), whose rate shows how fast the machine is. The peak is of one
 picture above the loaded model, each in a fresh process, where loading is timed as well. ``package`` is what
-``moceir restore`` runs, ``plain`` the network of ``moceir.models.network``, and the others are exported files as
-``moceir restore --backend`` runs them. Differences are from the plain network.
+``moceir restore`` runs, ``plain`` the network of ``moceir.models.network``, and the others are exported files in
+their own program (``moceir restore --backend onnx`` runs the first). Differences are from the plain network.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ from torch import Tensor
 from moceir.cli.options import parse_size
 from moceir.evaluation.profiling import median_process_seconds, peak_growth_bytes, sample_picture
 from moceir.evaluation.report import markdown_table
-from moceir.export.cache import SUFFIXES, export_model
+from moceir.export.cache import export_model
+from moceir.export.openvino_candidate import core
 from moceir.machine.allocator import keep_freed_memory
+from moceir.onnx_files import open_file
 from moceir.restoration import Restorer
-from moceir.runtimes import open_file
 from moceir.weights import load
 
 FILES: dict[str, dict[str, bool]] = {"onnx": {}, "onnx --half": {"half": True}, "onnx --batch": {"batch": True}}
@@ -75,21 +76,16 @@ def main() -> None:
     save_results(machine, options, interop=rows)
 
 
-def backend_of(way: str) -> str:
-    """Return the program of an exported file."""
-    return way.partition(" ")[0]
-
-
 def file_of(way: str, folder: Path) -> Path:
     """Return the place of an exported file."""
-    return folder / f"{way}{SUFFIXES[backend_of(way)]}"
+    return folder / f"{way}{'.xml' if way.startswith('openvino') else '.onnx'}"
 
 
 def export(model: str, way: str, folder: Path) -> int:
     """Export a model, unless the file is there; return its size in bytes, with that of OpenVINO's weights."""
     path = file_of(way, folder)
     if not path.exists():
-        export_model(model, path, backend_of(way), **FILES[way])
+        export_model(model, path, way.partition(" ")[0], **FILES[way])
     return sum(file.stat().st_size for file in (path, path.with_suffix(".bin")) if file.exists())
 
 
@@ -99,7 +95,12 @@ def prepare(way: str, model: str, folder: Path) -> Callable[[Tensor], Any]:
         return Restorer.from_pretrained(model, device="cpu").restore
     if way == "plain":
         return load(model)
-    runtime = open_file(file_of(way, folder), backend_of(way), threads=1)
+    path = file_of(way, folder)
+    if way.startswith("openvino"):
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+        compiled: Any = core().compile_model(path, "CPU", settings)
+        return lambda images: compiled(images.numpy())[0]
+    runtime = open_file(path, threads=1)
     return lambda images: runtime.run(images.numpy())
 
 

@@ -74,8 +74,8 @@ def save_results(machine: dict[str, Any], options: argparse.Namespace, **results
     Args:
         machine: Result of `describe_processor`.
         options: Options of the script, with those of `add_result_options`. ``json`` receives all rows. With ``keep``,
-            each result that has rows is written to ``benchmarks/results/NAME/DATE-TIME-COMMIT.json``. Names sort by time,
-            which includes microseconds, so that no result replaces another.
+            each result that has rows is written to ``benchmarks/results/NAME/DATE-TIME-COMMIT.json``. The time has
+            microseconds, so names sort by time and no result replaces another.
         results: Rows by the name of the result, one row per case.
     """
     # Where a folder is on this machine tells nobody anything.

@@ -30,11 +30,10 @@ from moceir.evaluation.profiling import describe_machine, median_process_seconds
 from moceir.evaluation.report import markdown_table
 from moceir.evaluation.selection import SINGLE
 from moceir.export.cache import export_model
+from moceir.export.openvino_candidate import core
 from moceir.files import write_json
 from moceir.insight.validation import degraded_centres, held_out_files
-from moceir.runtimes.files import INPUT, Images
-from moceir.runtimes.onnx import session
-from moceir.runtimes.openvino import core
+from moceir.onnx_files import INPUT, Images, session
 from moceir.weights import read_description, resolve
 
 Run = Callable[[Images], Images]

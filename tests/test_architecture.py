@@ -18,7 +18,7 @@ LAYERS = (
     ("config", "files"),
     ("recipe",),
     # L1
-    ("models", "image_io", "degradations", "machine", "runtimes"),
+    ("models", "image_io", "degradations", "machine", "onnx_files"),
     # L2
     ("weights", "data"),
     # L3. Restoring with another backend exports a model on first use.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from torch import Tensor
 from moceir import MoCEIR, ModelConfig
 from moceir.errors import ExportError
 from moceir.export import to_openvino
-from moceir.runtimes.openvino import core
+from moceir.export.openvino_candidate import core
 from moceir.weights import load
 
 
@@ -91,3 +95,33 @@ def test_format_and_suffix_must_agree(tmp_path: Path) -> None:
     result = run("export", "tiny", "-o", tmp_path / "tiny.onnx", "--format", "openvino")
     assert result.exit_code == 2
     assert "must end in .xml for openvino" in result.output
+
+
+SIGNALLED = """
+import faulthandler, os, signal
+import numpy as np
+import openvino
+from openvino import opset13
+from moceir.export.openvino_candidate import core
+
+def start():
+    image = opset13.parameter([1], np.float32)
+    return core().compile_model(openvino.Model([opset13.relu(image)], [image], "relu"), "CPU")
+
+faulthandler.enable()  # gives signals a stack of their own, which OpenVINO replaces
+signal.signal(signal.SIGUSR1, lambda *_: print("went on"))
+first, second = start(), start()
+for model in (first, second):
+    model(np.zeros(1, np.float32))
+del first, model
+del second
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")
+def test_signals_are_handled_after_use() -> None:
+    source = {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    command = [sys.executable, "-c", SIGNALLED]
+    done = subprocess.run(command, env=os.environ | source, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "went on")

@@ -44,7 +44,6 @@ class Backend(StrEnum):
     auto = "auto"
     torch = "torch"
     onnx = "onnx"
-    openvino = "openvino"
 
 
 BackendOption = Annotated[
@@ -52,7 +51,7 @@ BackendOption = Annotated[
     typer.Option(
         "--backend",
         metavar="BACKEND",
-        help="torch, onnx, openvino, or auto: what runs the model if it is an exported file, else torch.",
+        help="torch, onnx (onnxruntime), or auto: onnx if the model is an .onnx file, else torch.",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]

@@ -1,4 +1,4 @@
-"""Exported files of models, made on first use and kept."""
+"""Models as exported files: written by name, or made on first use and kept."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from moceir.export.exported import Exported, to_onnx, to_openvino
 from moceir.files import sha256
+from moceir.onnx_files import SUFFIX
 from moceir.weights import CONFIG_FILE, WEIGHTS_FILE, ModelFile, load, read_description, resolve
 
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 WRITERS = {"onnx": to_onnx, "openvino": to_openvino}
 
 
-def export_model(model: str, path: Path, backend: str, *, batch: bool = False, half: bool = False) -> Exported:
+def export_model(model: str, path: Path, file_format: str, *, batch: bool = False, half: bool = False) -> Exported:
     """Export a model by its name, with its license in the file.
 
     Args:
         model: A model, as for `moceir.weights.load`.
         path: The file to write.
-        backend: The program that it is for: ``onnx`` or ``openvino``.
+        file_format: ``onnx`` or ``openvino``.
         batch: As for `to_onnx`.
         half: As for `to_onnx`.
 
@@ -35,15 +35,14 @@ def export_model(model: str, path: Path, backend: str, *, batch: bool = False, h
     folder = resolve(model)
     description = read_description(folder) if folder.is_dir() else ModelFile(model=network.config)
     name = Path(model).name
-    return WRITERS[backend](network, path, batch=batch, half=half, name=name, license=description.license)
+    return WRITERS[file_format](network, path, batch=batch, half=half, name=name, license=description.license)
 
 
-def cached_export(model: str, backend: str) -> Path:
-    """Return the exported file of a model, and write it first if there is none for these weights and this version.
+def cached_export(model: str) -> Path:
+    """Return the ONNX file of a model, and write it first if there is none for these weights and this version.
 
     Args:
         model: A model, as for `moceir.weights.load`.
-        backend: The program that it is for: ``onnx`` or ``openvino``.
 
     Raises:
         WeightsError: If there is no such model, or it is damaged.
@@ -55,9 +54,9 @@ def cached_export(model: str, backend: str) -> Path:
     parts = [found / CONFIG_FILE, found / WEIGHTS_FILE] if found.is_dir() else [found]
     contents = "".join(sha256(part) for part in parts if part.is_file())
     fingerprint = hashlib.sha256(contents.encode()).hexdigest()[:32]
-    path = _folder() / f"{fingerprint}-{version('moceir')}{SUFFIXES[backend]}"
+    path = _folder() / f"{fingerprint}-{version('moceir')}{SUFFIX}"
     if not path.is_file():
-        export_model(model, path, backend)
+        export_model(model, path, "onnx")
     return path
 
 

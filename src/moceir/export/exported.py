@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from moceir.errors import require_extra
 from moceir.files import whole_file
 from moceir.models.network import MoCEIR
-from moceir.runtimes.files import CONFIG, INPUT, OUTPUT
+from moceir.onnx_files import CONFIG, INPUT, OUTPUT
 
 
 class Exported(NamedTuple):
@@ -102,9 +102,8 @@ def to_openvino(
     import onnx_ir  # noqa: PLC0415
     import openvino  # noqa: PLC0415
 
-    from moceir.export.openvino_candidate import openvino_candidate  # noqa: PLC0415
+    from moceir.export.openvino_candidate import core, openvino_candidate  # noqa: PLC0415
     from moceir.export.verification import verify  # noqa: PLC0415
-    from moceir.runtimes.openvino import core  # noqa: PLC0415
 
     path = Path(path)
     weights = path.with_suffix(".bin")

@@ -14,7 +14,7 @@ from moceir.export.recording import Recorded, Recorder
 from moceir.models.layers import pad_to_multiple
 from moceir.models.network import MoCEIR
 from moceir.models.routing import routing_requests
-from moceir.runtimes.files import INPUT, OUTPUT
+from moceir.onnx_files import INPUT, OUTPUT
 
 EXAMPLE = (1, 3, 72, 40)
 """Shape that the network is recorded with; verification uses others."""

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino
 import torch
 from openvino import opset13
 
 from moceir.export.verification import ROUTE, Arrays, Candidate
-from moceir.runtimes.openvino import compile_model, core
+
+
+@cache
+def core() -> openvino.Core:
+    """Return the OpenVINO core of this process, which is kept until the process ends.
+
+    If the process has a separate stack for signals (``faulthandler`` sets one up), each core replaces it and puts the
+    previous one back when it is freed. If two cores are freed in the order in which they were created, that is memory
+    which no longer exists, and the next signal with a Python handler kills the process.
+    """
+    return openvino.Core()
 
 
 def openvino_candidate(path: Path, weights: Path) -> Candidate:
@@ -34,7 +46,9 @@ def _open_routes(model: Any) -> int:
 
 
 def _running(model: Any) -> Any:
-    compiled = compile_model(model, torch.get_num_threads())
+    # By default OpenVINO rounds to bfloat16 where that is fast.
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    compiled = core().compile_model(model, "CPU", settings)
 
     def run(inputs: Arrays) -> Any:
         return compiled(inputs)[0]

@@ -17,8 +17,7 @@ from torch import Tensor
 from moceir.config import ModelConfig
 from moceir.errors import ExportError
 from moceir.models.network import MoCEIR
-from moceir.runtimes.files import INPUT
-from moceir.runtimes.onnx import session
+from moceir.onnx_files import INPUT, session
 
 TOLERANCE = 2e-4
 """Largest difference from the network that is allowed, a twentieth of a level of 255."""

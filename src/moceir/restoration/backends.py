@@ -1,4 +1,4 @@
-"""What computes the network: torch, or an exported file in another program."""
+"""What computes the network: torch, or an exported file in onnxruntime."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from moceir.config import ModelConfig
 from moceir.errors import MissingExtraError, TooLargeError
 from moceir.machine.memory import describe_bytes
-from moceir.restoration.options import EXPORTED, RestoreOptions
+from moceir.onnx_files import SUFFIX
+from moceir.restoration.options import RestoreOptions
 from moceir.restoration.pixels import Images
 from moceir.restoration.result import RestorationResult
 from moceir.restoration.tiles import tile_sides
@@ -69,20 +70,19 @@ def open_backend(options: RestoreOptions) -> Backend:
     """Load the model that options name into what is to compute it.
 
     Raises:
-        ConfigError: If the device is not there, or the backend does not read the file.
+        ConfigError: If the device is not there.
         MissingExtraError: If the backend is not installed.
         WeightsError: If the model is missing, damaged or unsafe.
         ExportError: If the model had to be exported, and the file would compute something else.
     """
-    backend = options.chosen_backend
-    exported = options.model.endswith(EXPORTED)
+    exported = options.model.endswith(SUFFIX)
     if not exported and find_spec("torch") is None:
         raise MissingExtraError(
             f"the model '{options.model}' needs torch, which is not installed; give a file of moceir export as the "
             "model, or install torch"
         )
     # What is imported from here on needs libraries that the other ways do without.
-    if backend == "torch":
+    if options.chosen_backend == "torch":
         from moceir.restoration.engine import Engine, prepare_device  # noqa: PLC0415
         from moceir.weights import load  # noqa: PLC0415
 
@@ -94,8 +94,8 @@ def open_backend(options: RestoreOptions) -> Backend:
     if not exported:
         from moceir.export.cache import cached_export  # noqa: PLC0415
 
-        path = cached_export(options.network, backend)
-    return ExportedNetwork(path, backend, options.threads)
+        path = cached_export(options.network)
+    return ExportedNetwork(path, options.threads)
 
 
 class Room:

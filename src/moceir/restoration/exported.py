@@ -1,4 +1,4 @@
-"""A network that was exported, in onnxruntime or OpenVINO: float batches in, restored batches out, without torch."""
+"""A network that was exported, in onnxruntime: float batches in, restored batches out, without torch."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 from moceir.errors import ConfigError
 from moceir.machine.memory import available_ram_bytes
 from moceir.machine.processes import check_fork
+from moceir.onnx_files import LIBRARY, open_file
 from moceir.restoration.backends import Room
 from moceir.restoration.options import RestoreOptions
 from moceir.restoration.pixels import Images
 from moceir.restoration.result import RestorationResult
 from moceir.restoration.tiles import ramp, starts
-from moceir.runtimes import LIBRARIES, open_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAPS = {"onnx": 20, "openvino": 72}
-"""Feature maps of the network's width that a program holds at once, at full resolution."""
+MAPS = 20
+"""Feature maps of the network's width that onnxruntime holds at once, at full resolution."""
 PICTURE_BYTES = 24
 """Bytes per pixel of a picture and its result, as 32-bit floats."""
 FIXED_BYTES = 64 * 2**20
@@ -36,31 +36,30 @@ class ExportedNetwork:
 
     Args:
         path: A file of ``moceir export``.
-        backend: ``onnx`` or ``openvino``.
-        threads: How many to compute with; None leaves it to the program.
+        threads: How many to compute with; None leaves it to onnxruntime.
 
     Raises:
-        ConfigError: If the backend does not read such files, or this process was forked and would hang.
-        MissingExtraError: If the program is not installed.
+        ConfigError: If this process was forked and would hang.
+        MissingExtraError: If onnxruntime is not installed.
         WeightsError: If the file is missing, damaged or not from ``moceir export``.
     """
 
-    def __init__(self, path: Path, backend: str, threads: int | None) -> None:
-        self._backend, self._threads = backend, threads
+    def __init__(self, path: Path, threads: int | None) -> None:
+        self._threads = threads
         self._check_fork()
-        runtime = open_file(path, backend, threads)
+        runtime = open_file(path, threads)
         self.config, self._run = runtime.config, runtime.run
         self._room = Room("cpu", available_ram_bytes)
 
     @property
     def model(self) -> NoReturn:
         """Not there."""
-        raise ConfigError(f"the backend {self._backend} has no network in torch; load one with the backend torch")
+        raise ConfigError("the backend onnx has no network in torch; load one with the backend torch")
 
     @property
     def device(self) -> NoReturn:
         """Not there."""
-        raise ConfigError(f"the backend {self._backend} computes on the processor, on no device of torch")
+        raise ConfigError("the backend onnx computes on the processor, on no device of torch")
 
     def check(self, options: RestoreOptions) -> None:
         """Check that the file can do what is asked, and that all that is needed for it is installed.
@@ -69,7 +68,7 @@ class ExportedNetwork:
             ConfigError: If pictures are to be enlarged, or torch is missing where it is needed.
         """
         if max(self.config.scale, options.upscale or 1) > 1:
-            raise ConfigError(f"the backend {self._backend} does not enlarge pictures; use the backend torch")
+            raise ConfigError("the backend onnx does not enlarge pictures; use the backend torch")
         if options.keep_tones and find_spec("torch") is None:
             raise ConfigError("keep_tones needs torch, which is not installed; install it, or leave the option out")
 
@@ -83,7 +82,7 @@ class ExportedNetwork:
         if tile is not None:
             height, width = min(height, tile), min(width, tile)
         rows, columns = self.config.padded_size(height, width)
-        return pictures + 4 * self.config.dim * MAPS[self._backend] * rows * columns + FIXED_BYTES
+        return pictures + 4 * self.config.dim * MAPS * rows * columns + FIXED_BYTES
 
     def restore(self, images: Images, options: RestoreOptions) -> RestorationResult[Images]:
         """Restore a batch ``(B, 3, H, W)`` of RGB in [0, 1]. Routes are not reported.
@@ -122,7 +121,7 @@ class ExportedNetwork:
 
     def _check_fork(self) -> None:
         if self._threads != 1:
-            check_fork(LIBRARIES[self._backend])
+            check_fork(LIBRARY)
 
     def _attempt(self, images: Images, tile: int | None) -> Images | None:
         """Restore images, whole or in tiles; None if memory runs out."""

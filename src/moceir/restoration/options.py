@@ -15,7 +15,7 @@ from moceir.errors import ConfigError
 from moceir.image_io.formats import DEFAULT_QUALITY, Limits
 from moceir.machine.devices import check_device_name, check_precision_name
 from moceir.machine.memory import parse_bytes
-from moceir.runtimes import BACKENDS
+from moceir.onnx_files import SUFFIX
 
 Experts = Literal["auto", "cheapest", "dearest"] | Sequence[int] | Sequence[Sequence[int]]
 """Which experts work on a picture: those that the routers choose, the cheapest or dearest, or given ones per decoder
@@ -30,8 +30,6 @@ EFFORTS: dict[Any, float] = {"low": -1.0, "auto": 0.0, "high": 1.0}
 
 ENLARGING = {2: "tiny-x2", 3: "tiny-x4", 4: "tiny-x4"}
 """Bundled models by the largest factor that they are used for."""
-EXPORTED = tuple(suffixes[0] for suffixes in BACKENDS.values())
-"""Suffixes of exported files."""
 
 FIXED_OPTIONS = ("model", "backend", "device", "threads", "compiled")
 """Options of the loaded network, which all that share it have in common."""
@@ -61,7 +59,10 @@ def _max_pixels(given: Any) -> int:
 def _model(given: Any) -> str:
     if not isinstance(given, str | os.PathLike):
         raise ConfigError(f"model is {given!r}; give a bundled name, a model folder or a .ckpt file")
-    return os.fspath(given)
+    model = os.fspath(given)
+    if model.endswith(".xml"):
+        raise ConfigError(f"{model} is a file for OpenVINO, which moceir does not run; export the model to {SUFFIX}")
+    return model
 
 
 def _upscale(given: Any) -> Any:
@@ -118,10 +119,10 @@ class RestoreOptions(StrictModel):
     model: Annotated[str, _checked(_model)] = "tiny"
     """The network: a bundled name, a model folder, a published ``.ckpt`` file, or a file of ``moceir export``. With
     ``upscale``, ``tiny`` stands for ``tiny-x2`` or ``tiny-x4``."""
-    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
-    """What computes the network: ``torch``, or an exported file in onnxruntime (``onnx``) or OpenVINO. ``auto`` follows
-    the model's suffix: ``.onnx`` and ``.xml`` are exported files. Other models are exported on first use, into a
-    cache. Exported files compute on the processor in float32, choose the experts themselves and do not enlarge."""
+    backend: Literal["auto", "torch", "onnx"] = "auto"
+    """What computes the network: ``torch``, or an exported file in onnxruntime (``onnx``). ``auto`` follows the model's
+    suffix: ``.onnx`` is an exported file. With ``onnx``, other models are exported on first use, into a cache. Exported
+    files compute on the processor in float32, choose the experts themselves and do not enlarge."""
     upscale: Annotated[Literal[1, 2, 3, 4] | None, _checked(_upscale)] = None
     """Factor by which both sides grow: that of the network or a smaller one, to which its result is reduced. None is
     that of the network, which is 1 for those that only restore."""
@@ -170,7 +171,7 @@ class RestoreOptions(StrictModel):
         """The backend, with ``auto`` decided."""
         if self.backend != "auto":
             return self.backend
-        return next((name for name, suffixes in BACKENDS.items() if self.model.endswith(suffixes[0])), "torch")
+        return "onnx" if self.model.endswith(SUFFIX) else "torch"
 
     @property
     def shift(self) -> float:
@@ -205,9 +206,8 @@ class RestoreOptions(StrictModel):
         Raises:
             ConfigError: If anything like that is asked.
         """
-        backend = self.chosen_backend
-        if backend == "torch":
-            if self.model.endswith(EXPORTED):
+        if self.chosen_backend == "torch":
+            if self.model.endswith(SUFFIX):
                 raise ConfigError(f"{self.model} is an exported file, which torch cannot run; leave out the backend")
             return
         refused = {
@@ -220,6 +220,6 @@ class RestoreOptions(StrictModel):
         asked = ", ".join(name for name, given in refused.items() if given)
         if asked:
             raise ConfigError(
-                f"the backend {backend} cannot follow {asked}: exported files choose the experts themselves, and "
+                f"the backend onnx cannot follow {asked}: exported files choose the experts themselves, and "
                 "compute on the processor in float32; leave that out, or use the backend torch"
             )
