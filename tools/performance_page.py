@@ -41,6 +41,10 @@ def _phase(name: str) -> Column:
     return name, lambda row: f"{row['share'][name]:.1%}"
 
 
+def _part(name: str) -> Column:
+    return name, lambda row: f"{row['parts'][name] / row['width'] / row['height'] * 1e6:.2f}"
+
+
 GEMM: Column = ("GEMM, GFLOP/s", lambda row: f"{row['gemm_gflops']:.0f}")
 TABLES: dict[str, tuple[Column, ...]] = {
     "inference": (
@@ -54,6 +58,13 @@ TABLES: dict[str, tuple[Column, ...]] = {
         GEMM,
         ("of GEMM", lambda row: f"{row['share_of_gemm']:.0%}"),
         ("peak MiB", lambda row: "unknown" if row["peak_memory_mib"] is None else f"{row['peak_memory_mib']:.0f}"),
+    ),
+    "parts": (
+        ("size", _size),
+        ("s per megapixel", lambda row: f"{row['seconds'] / row['width'] / row['height'] * 1e6:.2f}"),
+        *map(_part, ("attention: sums", "attention: mixing", "feed-forward", "experts")),
+        *map(_part, ("1x1 before the experts", "upsampling and skip", "whole maps")),
+        GEMM,
     ),
     "precision_time": (
         ("preset", lambda row: row["preset"]),

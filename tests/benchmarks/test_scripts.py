@@ -100,6 +100,16 @@ def test_inference(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_parts(tmp_path: Path) -> None:
+    rows = rows_of("parts", tmp_path, "--preset", "nano", "--size", "200x136", "--threads", "1")
+    (row,) = rows
+    assert row["seconds"] == pytest.approx(sum(row["parts"].values()))
+    assert all(seconds > 0 for seconds in row["parts"].values())
+    (line,) = lines_on_the_page("parts", rows)
+    assert line.startswith(f"| 200x136 | {row['seconds'] / 0.0272:.2f} | ")
+
+
+@pytest.mark.slow
 def test_interop(tmp_path: Path, model_folder: Path) -> None:
     ways = ("plain", "onnx", "onnx --half", "openvino")
     chosen = [part for way in ways for part in ("--way", way)]
