@@ -2,8 +2,8 @@
 
     python benchmarks/files.py --files 500
 
-The script makes files of all formats, depths and channels, with sides of 48 to 160 pixels, on the disk of --folder. It
-restores them with `moceir restore` in this process and prints
+The script makes files of all formats, depths and channels, by default with sides of 48 to 160 pixels, on the disk of
+--folder. It restores them with `moceir restore` in this process and prints
 
 - the share of the time that the network takes, as the command reports it and as measured here. The time runs from
   reading the first file to writing the last one. Imports and loading are listed separately as "before and after".
@@ -25,7 +25,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,10 @@ from moceir.models.network import MoCEIR
 from moceir.restoration import Restorer
 
 SUFFIXES = (".jpg", ".png", ".webp", ".tif")
+SIDES = (48, 160)
 COLUMNS = (
     "files",
+    "sides",
     "seconds",
     "in the network",
     "share",
@@ -54,11 +56,17 @@ COLUMNS = (
 )
 
 
-def make_files(folder: Path, count: int) -> None:
-    """Write smooth pictures with noise, in mixed formats, depths and channels."""
+def make_files(folder: Path, count: int, sides: Sequence[int] = SIDES) -> None:
+    """Write smooth pictures with noise, in mixed formats, depths and channels.
+
+    Args:
+        folder: Where to write them.
+        count: How many.
+        sides: Least and most pixels of a side.
+    """
     rng = np.random.default_rng(0)
     for number in range(count):
-        height, width = rng.integers(48, 161, 2)
+        height, width = rng.integers(sides[0], sides[1] + 1, 2)
         y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
         waves = np.stack([np.sin(rng.uniform(2, 9) * x + rng.uniform(2, 9) * y) for _ in range(3)], axis=2)
         levels = (0.5 + 0.4 * waves + rng.normal(0, 0.08, waves.shape)).clip(0, 1)
@@ -129,6 +137,7 @@ def main() -> None:
     """Make the files, measure, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=500, help="number of files")
+    parser.add_argument("--sides", type=int, nargs=2, default=SIDES, metavar=("MIN", "MAX"), help="in pixels")
     parser.add_argument("--model", default="tiny", help="name of a bundled model or model folder")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     parser.add_argument("--folder", type=Path, help="make the files here; default: the system's temporary folder")
@@ -137,17 +146,24 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     keep_freed_memory()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        make_files(Path(name) / "in", options.files)
+        make_files(Path(name) / "in", options.files, options.sides)
         result = measure(Path(name), options.files, options.model)
         result["network_alone"] = network_alone(Path(name), options.model)
     gemm = statistics.median(gemm_gflops() for _ in range(3))
-    result |= {"gemm_gflops": gemm, "model": options.model}
+    result |= {"gemm_gflops": gemm, "model": options.model, "sides": list(options.sides)}
     summary = result.pop("summary")
     machine = describe_processor()
     print_machine(machine)
     seconds = [f"{result[key]:.1f}" for key in ("seconds", "network_seconds", "network_alone", "before_and_after")]
     memory = " ".join(f"{mb:.0f}" for mb in result["resident_mb"])
-    row = [str(result["files"]), *seconds[:2], f"{result['share']:.1%}", *seconds[2:], memory]
+    row = [
+        str(result["files"]),
+        "-".join(map(str, options.sides)),
+        *seconds[:2],
+        f"{result['share']:.1%}",
+        *seconds[2:],
+        memory,
+    ]
     row.append(f"{result['gemm_gflops']:.0f}")
     print(*markdown_table(COLUMNS, [row]), summary, sep="\n")
     save_results(machine, options, files=[result])

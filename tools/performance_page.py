@@ -83,6 +83,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "files": (
         ("files", lambda row: str(row["files"])),
+        ("sides, px", lambda row: "{} to {}".format(*row["sides"])),
         ("seconds", lambda row: f"{row['seconds']:.1f}"),
         ("in the network", lambda row: f"{row['share']:.1%}"),
         ("network alone, s", lambda row: f"{row['network_alone']:.1f}"),
