@@ -165,6 +165,7 @@ def test_large_maps_are_cut_without_being_told() -> None:
     assert stripe_size(2, 16, 3000, 512, 4, "cpu", reach=1) == (16, 512)
     assert stripe_size(1, 16, 3000, 2048, 4, "cpu", reach=1) == (8, 2048)
     assert stripe_size(1, 16, 3000, 4096, 4, "cpu", reach=1) == (128, 128), "4 rows would be too low"
+    assert stripe_size(1, 16, 3000, 4096, 4, "cpu", reach=3) == (24, 4096), "whole rows"
     assert stripe_size(1, 16, 30, 512, 4, "cpu", reach=1) == (30, 512)
     assert stripe_size(1, 16, 3000, 512, 4, "cuda", reach=1) == (2048, 512)
 
