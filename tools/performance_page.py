@@ -2,8 +2,8 @@
 
     python tools/performance_page.py --write
 
-A paragraph ``<!-- NAME -->`` of the text stands for the tables of ``benchmarks/results/NAME/*.json``, newest first; if
-there are none, it disappears. Without ``--write``, the script only tells whether the page is up to date.
+A paragraph ``<!-- NAME -->`` of the text stands for the tables of ``benchmarks/results/NAME/*.json``, newest first: of each
+command (whatever its ``--repeat``) the newest result. If there are none, the paragraph disappears. Without ``--write``, the script only tells whether the page is up to date.
 """
 
 from __future__ import annotations
@@ -127,9 +127,12 @@ def page() -> str:
 
 
 def tables(name: str) -> str:
-    """Format all results of a name, newest first, each with its command and machine."""
-    files = sorted((RESULTS / name).glob("*.json"), reverse=True)
-    return "".join(table(name, json.loads(file.read_text(encoding="utf-8"))) + "\n\n" for file in files)
+    """Format the newest results of a name, each with its command and machine."""
+    newest: dict[str, Row] = {}
+    for file in sorted((RESULTS / name).glob("*.json"), reverse=True):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        newest.setdefault(re.sub(r" --repeat \d+", "", content["command"]), content)
+    return "".join(table(name, content) + "\n\n" for content in newest.values())
 
 
 def table(name: str, content: Row) -> str:
