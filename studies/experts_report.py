@@ -62,9 +62,11 @@ class Trial:
         """Apply the decision of the protocol to a form."""
         seeds = self.shared(form)
         gains = [mean(self.differences(form, seed, tasks_of(self.runs[form][seed]))) for seed in seeds]
+        if min(gains) <= 0:  # whatever further seeds would give
+            return "does not win"
         if len(seeds) < len(SEEDS):
             return f"not yet ({len(seeds)} of {len(SEEDS)} seeds)"
-        return "wins" if mean(gains) >= WINNING_DB and min(gains) > 0 else "does not win"
+        return "wins" if mean(gains) >= WINNING_DB else "does not win"
 
 
 def tasks_of(result: Result) -> list[str]:
@@ -133,7 +135,7 @@ def conclusion(trial: Trial) -> str:
         return f"**By the protocol these forms win: {', '.join(winners)}.**"
     if verdicts and all(verdict == "does not win" for verdict in verdicts.values()):
         return "**By the protocol no form wins.**"
-    return "**The protocol does not decide yet: it asks for three seeds of each form.**"
+    return "**The protocol does not decide yet: it asks for three seeds of each form that can still win.**"
 
 
 def tasks_table(trial: Trial) -> list[str]:
