@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from moceir.batch.pipeline import AHEAD, overlapped
+from moceir.batch.pipeline import AHEAD, Together, overlapped
 from moceir.errors import ImageError, MoceirError
 
 
@@ -101,3 +101,67 @@ def test_stop_finishes_what_is_in_hand_and_begins_nothing_new() -> None:
 
     done = [item for item, _ in run(range(100), work=work, stop=stop)]
     assert done == worked == [0, 1, 2, 3, 4]
+
+
+def in_groups(items: range, key=lambda i, _: i // 5, work=None, read=lambda i: i, most: int = 4):  # type: ignore[no-untyped-def]
+    """Work on items, slowly enough that reading stays ahead; return what is worked on together, and the outcomes."""
+    groups: list[list[int]] = []
+
+    def together(group: list[int], reads: list[int]) -> list[int]:
+        time.sleep(0.02)
+        groups.append(list(group))
+        return work(reads) if work else reads
+
+    def alone(item: int, x: int) -> int:
+        time.sleep(0.02)
+        groups.append([item])
+        return x
+
+    done = list(overlapped(items, read, alone, lambda _, x: x, Event(), Together(most, key, together)))
+    return groups, done
+
+
+def test_items_in_a_row_with_the_same_key_are_worked_on_together() -> None:
+    groups, done = in_groups(range(20), key=lambda i, _: i // 5 if i >= 5 else None)
+    assert groups[:5] == [[0], [1], [2], [3], [4]], "those without a key"
+    assert max(map(len, groups)) == 4, "as many as were asked for"
+    assert all(len({i // 5 for i in group}) == 1 for group in groups)
+    assert [i for group in groups for i in group] == [i for i, _ in done] == [x for _, x in done] == list(range(20))
+
+
+def test_only_items_with_a_key_are_read_ahead_in_numbers() -> None:
+    begun: list[int] = []
+    seen: list[int] = []
+
+    def slow(item: int, _: int) -> int:
+        time.sleep(0.02)
+        seen.append(len(begun) - item - 1)
+        return item
+
+    for key, most in ((lambda *_: None, AHEAD), (lambda i, _: i, 8)):
+        begun.clear(), seen.clear()
+        together = Together(8, key, lambda items, _: items)
+        list(overlapped(range(30), lambda i: begun.append(i) or i, slow, lambda *_: None, Event(), together))
+        assert max(seen) == most
+
+
+@pytest.mark.parametrize("error", [ImageError("no"), MemoryError()])
+def test_what_fails_together_is_tried_alone(error: Exception) -> None:
+    def fail(_: list[int]) -> list[int]:
+        raise error
+
+    groups, done = in_groups(range(10), work=fail)
+    assert [x for _, x in done] == list(range(10))
+    assert max(map(len, groups)) > 1
+    assert [i for group in groups if len(group) == 1 for i in group] == list(range(10))
+
+
+def test_what_cannot_be_read_is_in_no_group() -> None:
+    def read(item: int) -> int:
+        if item == 7:
+            raise ImageError("seven is broken")
+        return item
+
+    groups, done = in_groups(range(10), key=lambda *_: 1, read=read)
+    assert isinstance(dict(done).pop(7), ImageError)
+    assert sorted(i for group in groups for i in group) == [0, 1, 2, 3, 4, 5, 6, 8, 9]

@@ -34,6 +34,8 @@ class Backend(Protocol):
 
     config: ModelConfig
     """Shape of the network."""
+    batch_pixels: int
+    """Pixels that restore faster in a batch of equal pictures than one by one; 0 if none do."""
 
     @property
     def model(self) -> Any:

@@ -30,6 +30,9 @@ from moceir.restoration.result import RestorationResult
 from moceir.restoration.tiling import image_sizes, restore_in_tiles
 from moceir.restoration.tones import keep_tones
 
+DEVICE_BATCH_PIXELS = 2**20
+"""Pixels of a batch of small pictures, which do not keep an accelerator busy alone. A processor gains nothing by it."""
+
 
 def prepare_device(options: RestoreOptions) -> torch.device:
     """Make ready the device and the threads that a network is to compute with, before it is loaded.
@@ -67,6 +70,7 @@ class Engine:
         self.device = prepare_device(options)
         self.model = model.to(self.device, torch.float32).eval()
         self.config = model.config
+        self.batch_pixels = 0 if self.device.type == "cpu" else DEVICE_BATCH_PIXELS
         self._striped = for_inference(self.model)
         self._compiled = CompiledInference(self.model) if options.compiled else None
         self._room = Room(str(self.device), partial(available_bytes, self.device))

@@ -44,6 +44,9 @@ class ExportedNetwork:
         WeightsError: If the file is missing, damaged or not from ``moceir export``.
     """
 
+    batch_pixels = 0
+    """Images come one after the other."""
+
     def __init__(self, path: Path, threads: int | None) -> None:
         self._threads = threads
         self._check_fork()

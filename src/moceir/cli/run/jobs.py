@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import typer
 
-from moceir.batch.pipeline import overlapped
+from moceir.batch.pipeline import Together, overlapped
 from moceir.batch.planning import Job, check_target
 from moceir.cli.options import Existing
 from moceir.cli.run.terminal import echo, progress_bar
@@ -41,6 +41,7 @@ class Stages(Generic[Read, Worked, Written]):
         record: Called with each job and its outcome: what the third stage returned, the error, or None if the job was
             skipped.
         summarize: Format the end of the last line, from the seconds between the first read and the last write.
+        together: How to work on several pictures at a time, where that is faster.
     """
 
     done: str
@@ -50,6 +51,7 @@ class Stages(Generic[Read, Worked, Written]):
     describe: Callable[[Written], str]
     record: Callable[[Job, Written | MoceirError | None], None] = lambda *_: None
     summarize: Callable[[float], str] = lambda _: ""
+    together: Together[Job, Read, Worked] | None = None
 
 
 def run_jobs(jobs: list[Job], problems: list[str], stages: Stages[Any, Any, Any], existing: Existing) -> None:
@@ -79,7 +81,7 @@ def run_jobs(jobs: list[Job], problems: list[str], stages: Stages[Any, Any, Any]
 
     with progress_bar(stages.done, len(to_do)) as advance, interruption() as stop:
         began = time.perf_counter()
-        for job, outcome in overlapped(to_do, read, stages.work, stages.write, stop):
+        for job, outcome in overlapped(to_do, read, stages.work, stages.write, stop, stages.together):
             if isinstance(outcome, MoceirError):
                 counts["failed"] += 1
                 echo(f"failed: {named(job.source, outcome)}", err=True)

@@ -33,6 +33,9 @@ class ServerStages:
         MissingExtraError: If httpx is not installed.
     """
 
+    together: None = None
+    """The server is given one file at a time."""
+
     def __init__(self, url: str, token_file: Path | None, options: RestoreOptions) -> None:
         self._client = Client(url, token=None if token_file is None else read_token(token_file))
         self._limits = Limits(max_bytes=options.max_bytes)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import typer
 
+from moceir.batch.pipeline import Together
 from moceir.batch.planning import Job, Naming, check_reports, check_target, plan
 from moceir.batch.report import Report
 from moceir.batch.shots import routes_by_shot
@@ -34,6 +35,9 @@ class _FileStages(Protocol):
     def work(self, job: Job, read: Any, /) -> Any: ...
 
     def write(self, job: Job, worked: Any, /) -> RestorationResult[None]: ...
+
+    @property
+    def together(self) -> Together[Job, Any, Any] | None: ...
 
 
 def run(arguments: RestoreArguments) -> None:
@@ -202,7 +206,9 @@ def _restore_files(
             share = f"{network_seconds / seconds:.0%} of the time in the network"
             return f", {megapixels / seconds:.3g} megapixels/s, {share}" if network_seconds else ""
 
-        how = Stages("restored", stages.read, stages.work, stages.write, describe, record, summarize)
+        how = Stages(
+            "restored", stages.read, stages.work, stages.write, describe, record, summarize, together=stages.together
+        )
         run_jobs(jobs, problems, how, existing)
 
 

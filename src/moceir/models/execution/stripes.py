@@ -39,8 +39,8 @@ DEVICE_STRIPE_BYTES = 256 * 2**20
 """The same on accelerators, where stripes save only memory and must be large enough to keep the device busy."""
 
 LOWEST = 8
-"""Rows of the lowest stripe for each row of its reach. Where a stripe of a function that reaches one pixel would be lower,
-it is cut across: at 4 rows this took 0.87 of the time, at 8 rows it gained nothing. Those that reach further have
+"""Rows of the lowest stripe for each row of its reach. Where a function that reaches one pixel would get lower stripes,
+they are cut across: at 4 rows this took 0.87 of the time, at 8 rows it gained nothing. Those that reach further have
 narrower intermediates and keep whole rows: cut into many small pieces, experts took 1.5 times as long."""
 
 _forced: ContextVar[tuple[int, int] | None] = ContextVar("_forced", default=None)
