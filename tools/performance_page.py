@@ -2,8 +2,9 @@
 
     python tools/performance_page.py --write
 
-A paragraph ``<!-- NAME -->`` of the text stands for the tables of ``benchmarks/results/NAME/*.json``, newest first: of each
-command (whatever its ``--repeat``) the newest result. If there are none, the paragraph disappears. Without ``--write``, the script only tells whether the page is up to date.
+A paragraph ``<!-- NAME -->`` of the text stands for the tables of ``benchmarks/results/NAME/*.json``, newest first: of
+each command (whatever its ``--repeat``) the newest result. If there are none, the paragraph disappears. Without
+``--write``, the script only tells whether the page is up to date.
 """
 
 from __future__ import annotations
