@@ -35,7 +35,7 @@ from moceir.cli.options import parse_size
 from moceir.evaluation.profiling import median_process_seconds, peak_growth_bytes, sample_picture
 from moceir.evaluation.report import markdown_table
 from moceir.export.cache import export_model
-from moceir.export.openvino_candidate import core
+from moceir.export.openvino_candidate import compile_model
 from moceir.machine.allocator import keep_freed_memory
 from moceir.onnx_files import open_file
 from moceir.restoration import Restorer
@@ -97,8 +97,7 @@ def prepare(way: str, model: str, folder: Path) -> Callable[[Tensor], Any]:
         return load(model)
     path = file_of(way, folder)
     if way.startswith("openvino"):
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-        compiled: Any = core().compile_model(path, "CPU", settings)
+        compiled = compile_model(path, threads=1)
         return lambda images: compiled(images.numpy())[0]
     runtime = open_file(path, threads=1)
     return lambda images: runtime.run(images.numpy())

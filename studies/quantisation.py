@@ -30,7 +30,7 @@ from moceir.evaluation.profiling import describe_machine, median_process_seconds
 from moceir.evaluation.report import markdown_table
 from moceir.evaluation.selection import SINGLE
 from moceir.export.cache import export_model
-from moceir.export.openvino_candidate import core
+from moceir.export.openvino_candidate import compile_model
 from moceir.files import write_json
 from moceir.insight.validation import degraded_centres, held_out_files
 from moceir.onnx_files import INPUT, Images, session
@@ -133,8 +133,7 @@ def in_onnxruntime(path: Path) -> tuple[Run, int]:
 
 def in_openvino(path: Path, precision: str) -> tuple[Run, int]:
     """Return what runs a file in OpenVINO with a precision of the arithmetic, and its size in bytes."""
-    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1}
-    compiled: Any = core().compile_model(path, "CPU", settings)
+    compiled = compile_model(path, 1, precision)
     return lambda images: compiled({INPUT: images})[0], path.stat().st_size
 
 

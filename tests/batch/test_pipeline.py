@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from threading import Event
 
 import pytest
@@ -165,3 +166,26 @@ def test_what_cannot_be_read_is_in_no_group() -> None:
     groups, done = in_groups(range(10), key=lambda *_: 1, read=read)
     assert isinstance(dict(done).pop(7), ImageError)
     assert sorted(i for group in groups for i in group) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+
+
+@pytest.mark.parametrize("end", ["stop", "error"])
+def test_an_early_end_is_quiet_while_more_is_read_ahead(end: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Reads that are cancelled or finish afterwards call for nothing more."""
+    stop = Event()
+
+    def read(item: int) -> int:
+        time.sleep(0.005)
+        return item
+
+    def work(item: int, _: int) -> int:
+        time.sleep(0.02)
+        if item == 1:
+            if end == "error":
+                raise ZeroDivisionError
+            stop.set()
+        return item
+
+    together = Together(8, lambda i, _: i, lambda items, _: items)
+    with suppress(ZeroDivisionError):
+        assert [i for i, _ in overlapped(range(50), read, work, lambda *_: None, stop, together)] == [0, 1]
+    assert not caplog.records

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, RLock
@@ -27,9 +27,9 @@ class Together(Generic[Item, Read, Worked]):
     """How to work on several items at a time, where that is faster.
 
     Attributes:
-        most: How many at a time. Of those with a key, so many are also read ahead.
-        key: Those in a row with the same key are worked on together; None is alone, as all should be that take much
-            memory.
+        most: Number of items at a time, and of items with a key that are read ahead.
+        key: Returns the key of an item that was read. Items in a row with the same key are worked on together; those
+            with None are worked on alone. As items with a key are read ahead in numbers, they should be small.
         work: Second stage for several items. If it fails, they are worked on one by one.
     """
 
@@ -54,13 +54,17 @@ def overlapped(
         work: Second stage, given what the first made.
         write: Third stage, given what the second made, called one at a time.
         stop: Once it is set, nothing new begins; the items in hand are finished and written.
-        together: Work on several at a time: on what has been read already, without waiting for more.
+        together: How to work on several items at a time: on those that have been read, without waiting for others. None
+            works on one at a time.
 
     Yields:
         Each item that was begun, in order, with what came of it, or with the expected error that ended it.
     """
-    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
-        ahead = _Ahead(items, partial(reader.submit, read), together)
+    with (
+        ThreadPoolExecutor(1, "read") as reader,
+        ThreadPoolExecutor(1, "write") as writer,
+        closing(_Ahead(items, partial(reader.submit, read), together)) as ahead,
+    ):
         writes: deque[tuple[Item, Future[Written]]] = deque()
         while not stop.is_set() and (group := ahead.next_group()):
             at_a_time = len(group)
@@ -74,7 +78,7 @@ def overlapped(
                 del worked
             while writes and (writes[0][1].done() or len(writes) >= AHEAD + at_a_time):
                 yield _outcome(*writes.popleft())
-        ahead.close()
+        ahead.close()  # before what is cancelled calls for more
         reader.shutdown(cancel_futures=True)
         while writes:
             yield _outcome(*writes.popleft())
@@ -119,12 +123,13 @@ class _Ahead(Generic[Item, Read]):
         return group
 
     def close(self) -> None:
-        """Read nothing more."""
+        """Read nothing more, and forget what was read."""
         with self._lock:
             self._waiting = iter(())
+            self._reads.clear()
 
     def _top_up(self, heavy: int) -> None:
-        """Begin to read until so many without keys may be there, or so many in all that they fill a group."""
+        """Begin to read until up to ``heavy`` items without a key are there, and more of those with one."""
         with self._lock:
             while len(self._reads) < max(min(heavy + self._light(), self._most), heavy):
                 try:

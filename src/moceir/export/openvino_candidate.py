@@ -32,6 +32,12 @@ def openvino_candidate(path: Path, weights: Path) -> Candidate:
     return Candidate(_running(free), _running(steered), routes)
 
 
+def compile_model(model: Any, threads: int, precision: str = "f32") -> Any:
+    """Prepare a model, or a file, for the processor. By default OpenVINO would round to bfloat16 where that is fast."""
+    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
+    return core().compile_model(model, "CPU", settings)
+
+
 def _open_routes(model: Any) -> int:
     """Turn the choice of each router into an input of the model, deepest block first; return how many there are."""
     choices = [node for node in model.get_ordered_ops() if node.get_type_name() == "TopK"]
@@ -46,9 +52,7 @@ def _open_routes(model: Any) -> int:
 
 
 def _running(model: Any) -> Any:
-    # By default OpenVINO rounds to bfloat16 where that is fast.
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    compiled = core().compile_model(model, "CPU", settings)
+    compiled = compile_model(model, torch.get_num_threads())
 
     def run(inputs: Arrays) -> Any:
         return compiled(inputs)[0]

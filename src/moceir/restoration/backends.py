@@ -35,7 +35,7 @@ class Backend(Protocol):
     config: ModelConfig
     """Shape of the network."""
     batch_pixels: int
-    """Pixels that restore faster in a batch of equal pictures than one by one; 0 if none do."""
+    """Pixels of the largest batch that is faster than its pictures one by one; 0 where no batch is."""
 
     @property
     def model(self) -> Any:

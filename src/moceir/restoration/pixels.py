@@ -81,10 +81,11 @@ def to_batch(tensor: Tensor) -> Tensor:
     return (tensor if low >= 0 and high <= 1 else tensor.clamp(0, 1)).float()
 
 
-def to_network_batch(pixels: NDArray[Any]) -> Images:
-    """Scale ``(H, W, 3)`` pixels of any type to a batch of one in [0, 1]."""
-    scaled = np.ascontiguousarray(pixels, dtype=np.float32) / np.float32(_top(pixels.dtype))
-    return scaled.transpose(2, 0, 1)[None]
+def to_network_batch(first: NDArray[Any], *others: NDArray[Any]) -> Images:
+    """Scale pictures of one size, ``(H, W, 3)`` pixels of any type each, to a batch in [0, 1]."""
+    scaled = np.ascontiguousarray(first, dtype=np.float32) / np.float32(_top(first.dtype))
+    batch = scaled.transpose(2, 0, 1)[None]
+    return np.concatenate([batch, *map(to_network_batch, others)]) if others else batch
 
 
 def from_network_batch(batch: Images, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-import numpy as np
 from numpy.typing import NDArray
 
 from moceir import image_io
@@ -307,7 +306,7 @@ class Restorer:
 
     @property
     def batch_pixels(self) -> int:
-        """Pixels that restore faster in a batch of equal pictures than one by one; 0 if none do."""
+        """Pixels of the largest batch that is faster than its pictures one by one; 0 where no batch is."""
         return self._backend.batch_pixels
 
     def work_together(self, opened: Sequence[Opened]) -> list[RestorationResult[Pixels]]:
@@ -318,8 +317,7 @@ class Restorer:
             ImageError: If not even one of them fits into memory.
         """
         began = time.perf_counter()
-        batches = [to_network_batch(each.seen) for each in opened]
-        answer = self._backend.restore(np.concatenate(batches) if len(batches) > 1 else batches[0], self.options)
+        answer = self._backend.restore(to_network_batch(*(each.seen for each in opened)), self.options)
         restored = [from_network_batch(answer.restored[i : i + 1], each.seen.dtype) for i, each in enumerate(opened)]
         seconds = (time.perf_counter() - began) / len(opened)
         return [
