@@ -4,7 +4,7 @@
 
 All times are seconds per megapixel. ``whole maps`` is the rest: downsampling, norms that are computed for whole maps,
 the router, and the first and the last convolution. Weights are random. Before each picture, a large matrix product
-(GEMM) shows how fast the machine is.
+(GEMM) and a copy of a map as large as those of the network (bytes read and written) show how fast the machine is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PARTS = {
 }
 """Functions that `by_stripes` gets, by their qualified names, and what they compute."""
 REST = "whole maps"
-COLUMNS = ("preset", "size", "s per megapixel", *PARTS.values(), REST, "GEMM, GFLOP/s")
+COLUMNS = ("preset", "size", "s per megapixel", *PARTS.values(), REST, "GEMM, GFLOP/s", "copy, GB/s")
 
 
 def main() -> None:
@@ -77,7 +77,20 @@ def measure(restorer: Restorer, width: int, height: int, repeat: int) -> dict[st
         turns.append(time_parts(lambda: restorer.restore(picture)))
     seconds = {part: statistics.median(turn[part] for turn in turns) for part in (*PARTS.values(), REST)}
     whole = {"seconds": sum(seconds.values()), "gemm_gflops": statistics.median(rates)}
+    whole["copy_gb_per_s"] = copy_gb_per_s(restorer.config.dim, width, height)
     return {"width": width, "height": height, **whole, "parts": seconds}
+
+
+def copy_gb_per_s(channels: int, width: int, height: int) -> float:
+    """Measure the rate of copying a map, into memory that is there already."""
+    source = torch.ones(channels, height, width)
+    target = torch.ones_like(source)
+    seconds: list[float] = []
+    for _ in range(9):
+        began = time.perf_counter()
+        target.copy_(source)
+        seconds.append(time.perf_counter() - began)
+    return 2 * source.nbytes / statistics.median(seconds) / 1e9
 
 
 def time_parts(act: Callable[[], object]) -> Counter[str]:
@@ -105,7 +118,13 @@ def cells(row: dict[str, Any]) -> list[str]:
     """Format a row of the table."""
     megapixels = row["width"] * row["height"] / 1e6
     per_megapixel = [f"{seconds / megapixels:.2f}" for seconds in (row["seconds"], *row["parts"].values())]
-    return [row["preset"], f"{row['width']}x{row['height']}", *per_megapixel, f"{row['gemm_gflops']:.0f}"]
+    return [
+        row["preset"],
+        f"{row['width']}x{row['height']}",
+        *per_megapixel,
+        f"{row['gemm_gflops']:.0f}",
+        f"{row['copy_gb_per_s']:.1f}",
+    ]
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         *map(_part, ("attention: sums", "attention: mixing", "feed-forward", "experts")),
         *map(_part, ("1x1 before the experts", "upsampling and skip", "whole maps")),
         GEMM,
+        ("copy of a map, GB/s", lambda row: f"{row['copy_gb_per_s']:.1f}"),
     ),
     "precision_time": (
         ("preset", lambda row: row["preset"]),

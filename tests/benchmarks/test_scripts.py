@@ -105,6 +105,7 @@ def test_parts(tmp_path: Path) -> None:
     (row,) = rows
     assert row["seconds"] == pytest.approx(sum(row["parts"].values()))
     assert all(seconds > 0 for seconds in row["parts"].values())
+    assert row["copy_gb_per_s"] > 0
     (line,) = lines_on_the_page("parts", rows)
     assert line.startswith(f"| 200x136 | {row['seconds'] / 0.0272:.2f} | ")
 
