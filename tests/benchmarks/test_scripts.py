@@ -114,7 +114,7 @@ def test_parts(tmp_path: Path) -> None:
 def test_interop(tmp_path: Path, model_folder: Path) -> None:
     ways = ("plain", "onnx", "onnx --half", "openvino")
     chosen = [part for way in ways for part in ("--way", way)]
-    options = ("--model", str(model_folder), "--size", "40x33", "--repeat", "1", *chosen)
+    options = ("--model", str(model_folder), "--size", "200x136", "--repeat", "1", *chosen)
     rows = rows_of("interop", tmp_path, *options)
     assert [row["way"] for row in rows] == ["package", *ways]
     assert rows[1]["difference"] == 0
