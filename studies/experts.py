@@ -1,11 +1,12 @@
 """Do the experts count? Train the forms of docs/experts.md, measure them, and write the page's tables and figure.
 
-    python studies/experts.py train added 1 --photographs PHOTOGRAPHS -o runs/experts
+    python studies/experts.py train nano added 1 --photographs PHOTOGRAPHS -o runs/experts
     python studies/experts.py measure runs/experts/*/ tiny --photographs PHOTOGRAPHS
     python studies/experts.py report
 
-- train: one run of the trial, a form with a seed, into a folder of its own (about 25 minutes of one core).
-  Called again, it resumes a run that was interrupted.
+- train: one run, a form with a seed in one of the trials, into a folder of its own (about 25 minutes of one core).
+  Called again, it resumes a run that was interrupted. The trials are nano and tiny, which begin with random weights,
+  and grown, which begins with the bundled tiny.
 - measure: all finished runs among those given, and bundled models, on pictures that their training held out. Writes one
   JSON file for each into studies/results/experts, leaves out what was measured before, and then makes the report.
 - report: tables and figure of the page, from these JSON files only.
@@ -23,7 +24,7 @@ from typing import cast
 import lightning as L
 import torch
 from experts_measures import measure
-from experts_report import write_report
+from experts_report import NO_BIAS, write_report
 
 from moceir.config import ModelConfig
 from moceir.evaluation.profiling import describe_machine
@@ -37,7 +38,8 @@ from moceir.training.run import LAST, TrainOptions, train
 from moceir.weights import WEIGHTS_FILE, ModelFile, bundled_models, read_description, resolve, save
 
 ROOT = Path(__file__).parents[1]
-RECIPE = ROOT / "studies" / "experts-nano.yaml"
+TRIALS: Mapping[str, str | None] = {"nano": None, "tiny": None, "grown": "tiny"}
+"""The bundled weights that the runs of each trial begin with; None for random ones."""
 RESULTS = ROOT / "studies" / "results" / "experts"
 PAGE = ROOT / "docs" / "experts.md"
 FORMS: Mapping[str, Mapping[str, str]] = {
@@ -47,19 +49,18 @@ FORMS: Mapping[str, Mapping[str, str]] = {
     "values": {"join": "values", "gate": "softmax"},
 }
 """Settings of `ModelConfig` by form."""
-NO_BIAS = "_unbiased"
-"""Ends the names of forms that are trained without the complexity bias."""
 LARGE = "_large"
 """Ends the names of forms whose experts start large, see `large_start`."""
 LARGE_FACTOR = 16.0
 """Factor for two of the weights of each expert, which then adds about 100 times as much to its input at first."""
 
 
-def recipe(form: str, seed: int) -> Recipe:
+def recipe(trial: str, form: str, seed: int) -> Recipe:
     """Return the recipe of a run."""
     shape = FORMS[form.removesuffix(LARGE).removesuffix(NO_BIAS)]
     settings = {**shape, "complexity_bias": str(not form.endswith(NO_BIAS)).lower()}
-    return load_recipe(RECIPE, [f"seed={seed}", *(f"model.{key}={value}" for key, value in settings.items())])
+    path = ROOT / "studies" / f"experts-{trial}.yaml"
+    return load_recipe(path, [f"seed={seed}", *(f"model.{key}={value}" for key, value in settings.items())])
 
 
 def form_of(description: ModelFile) -> str:
@@ -72,14 +73,29 @@ def form_of(description: ModelFile) -> str:
     return form + "".join(ends)
 
 
-def large_start(trial: Recipe, folder: Path) -> Path:
+def trial_of(description: ModelFile) -> str:
+    """Name the trial that a network was trained in.
+
+    Raises:
+        SystemExit: If it was trained by another recipe.
+    """
+    for trial in TRIALS:
+        expected = recipe(trial, form_of(description), description.training["seed"])
+        if expected.model_dump(mode="json") == description.training:
+            return trial
+    raise SystemExit(
+        "a run was trained by none of the recipes studies/experts-*.yaml: " + json.dumps(description.training)
+    )
+
+
+def large_start(settings: Recipe, folder: Path) -> Path:
     """Save the random weights of a run, with experts that add more to their input.
 
     An expert adds ``expand(attention * SiLU(modulate(shared)))``. With torch's initial weights this is about 0.1 % of
     its input, because each 1x1 convolution shrinks its input and the shared features are small.
     """
-    L.seed_everything(trial.seed, verbose=False)
-    network = MoCEIR(cast("ModelConfig", trial.model))
+    L.seed_everything(settings.seed, verbose=False)
+    network = MoCEIR(cast("ModelConfig", settings.model))
     with torch.no_grad():
         for expert in (part for part in network.modules() if isinstance(part, Expert)):
             expert.modulate.weight *= LARGE_FACTOR
@@ -90,12 +106,15 @@ def large_start(trial: Recipe, folder: Path) -> Path:
 
 def run_train(arguments: argparse.Namespace) -> None:
     """Train one form with one seed."""
-    folder, trial = arguments.output / f"{arguments.form}-{arguments.seed}", recipe(arguments.form, arguments.seed)
-    resume = (folder / LAST).exists()
-    large = arguments.form.endswith(LARGE) and not resume
-    start = str(large_start(trial, folder / f"start{LARGE}")) if large else None
+    trial, form, seed = arguments.trial, arguments.form, arguments.seed
+    folder, settings = arguments.output / f"{trial}-{form}-{seed}", recipe(trial, form, seed)
+    start, resume = TRIALS[trial], (folder / LAST).exists()
+    if form.endswith(LARGE):
+        if start:
+            raise SystemExit(f"experts that start large need random weights; the trial {trial} begins with {start}")
+        start = str(large_start(settings, folder / f"start{LARGE}"))
     options = TrainOptions(data=arguments.photographs, output=folder, device="cpu", resume=resume, start=start)
-    print(train(trial, options))
+    print(train(settings, options))
 
 
 def run_measure(arguments: argparse.Namespace) -> None:
@@ -108,7 +127,8 @@ def run_measure(arguments: argparse.Namespace) -> None:
             continue
         description = read_description(folder)
         seed = None if bundled else description.training["seed"]
-        target = RESULTS / (f"{name}.json" if bundled else f"{form_of(description)}-{seed}.json")
+        trial, form = (None, name) if bundled else (trial_of(description), form_of(description))
+        target = RESULTS / (f"{name}.json" if bundled else f"{trial}-{form}-{seed}.json")
         weights = fingerprint(folder)[:8]
         if not arguments.again and target.is_file() and json.loads(target.read_text())["weights"] == weights:
             print(f"{name}: measured before, in {target.name}; --again repeats it")
@@ -116,7 +136,8 @@ def run_measure(arguments: argparse.Namespace) -> None:
         began = time.process_time()
         numbers = measure(folder, arguments.photographs, arguments.pictures)
         about = {
-            "name": name if bundled else form_of(description),
+            "trial": trial,
+            "name": form,
             "seed": seed,
             "weights": weights,
             "steps": description.provenance.get("steps"),
@@ -139,6 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(required=True)
     part = parts.add_parser("train", help="one run of the trial")
+    part.add_argument("trial", choices=TRIALS)
     part.add_argument("form", choices=[form + end for form in FORMS for end in ("", NO_BIAS, LARGE)])
     part.add_argument("seed", type=int)
     part.add_argument("--photographs", type=Path, required=True, help="folder of clean photographs")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
@@ -18,10 +18,11 @@ from moceir.evaluation.report import markdown_table
 from moceir.insight.figures import GROUP_COLOURS, GROUP_MARKS, INK, page_style, save_figure
 
 BASE = "published"
+NO_BIAS = "_unbiased"
+"""Ends the names of forms that are trained without the complexity bias."""
 SEEDS = (1, 2, 3)
 WINNING_DB = 0.1
 FIGURE = Path("images") / "experts.png"
-PARTS = ("trial", "tasks", "experts", "influence")
 
 Result = Mapping[str, Any]
 """One JSON file of ``experts.py measure``."""
@@ -59,7 +60,9 @@ class Trial:
         return [mean(values) for values in zip(*by_task, strict=True)]
 
     def verdict(self, form: str) -> str:
-        """Apply the decision of the protocol to a form."""
+        """Apply the decision of the protocol to a form; empty for forms that it does not choose from."""
+        if form.endswith(NO_BIAS):
+            return ""
         seeds = self.shared(form)
         gains = [mean(self.differences(form, seed, tasks_of(self.runs[form][seed]))) for seed in seeds]
         if min(gains) <= 0:  # whatever further seeds would give
@@ -129,7 +132,7 @@ def pictures_of(result: Result) -> int:
 
 def conclusion(trial: Trial) -> str:
     """Say what the decision of the protocol gives."""
-    verdicts = {form: trial.verdict(form) for form in trial.compared}
+    verdicts = {form: verdict for form in trial.compared if (verdict := trial.verdict(form))}
     winners = [form for form, verdict in verdicts.items() if verdict == "wins"]
     if winners:
         return f"**By the protocol these forms win: {', '.join(winners)}.**"
@@ -139,13 +142,14 @@ def conclusion(trial: Trial) -> str:
 
 
 def tasks_table(trial: Trial) -> list[str]:
-    """Compare the forms by task, in the mean over the seeds that both have."""
+    """Compare the forms by task and in the mean over tasks, in the mean over the seeds that both have."""
     runs = trial.runs[BASE]
+    tasks = tasks_of(next(iter(runs.values())))
     rows: list[list[str]] = []
-    for task in tasks_of(next(iter(runs.values()))):
-        cells = [task, spread([mean(run["psnr_db"][task]) for run in runs.values()], ".3f")]
+    for name, of in [*((task, [task]) for task in tasks), ("mean", tasks)]:
+        cells = [name, spread([mean(mean(run["psnr_db"][task]) for task in of) for run in runs.values()], ".3f")]
         for form in trial.compared:
-            by_seed = [trial.differences(form, seed, [task]) for seed in trial.shared(form)]
+            by_seed = [trial.differences(form, seed, of) for seed in trial.shared(form)]
             cells.append(spread([mean(values) for values in by_seed]) if len(by_seed) > 1 else with_error(by_seed[0]))
         rows.append(cells)
     counts = ", ".join(f"{form} {len(trial.shared(form))}" for form in trial.compared)
@@ -297,6 +301,14 @@ def _style(seed: int) -> tuple[str, str]:
 
 # --- page -------------------------------------------------------------------------------------------------------------
 
+TABLES: Mapping[str, Mapping[str, Callable[[Trial], list[str]]]] = {
+    "nano": {"trial": trial_table, "tasks": tasks_table, "experts": experts_table, "influence": influence_table},
+    "tiny": {"tasks of tiny": tasks_table, "experts of tiny": experts_table},
+    "grown": {"tasks of grown": tasks_table, "experts of grown": experts_table},
+}
+"""The tables of each trial, by the name of their place on the page."""
+PARTS = tuple(part for tables in TABLES.values() for part in tables)
+
 
 def write_report(results: Path, page: Path) -> None:
     """Replace the tables of the page and its figure.
@@ -306,10 +318,11 @@ def write_report(results: Path, page: Path) -> None:
         page: With a place for each of `PARTS`.
     """
     check_parts(page, PARTS)
-    trial = Trial(json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json")))
-    tables = (trial_table, tasks_table, experts_table, influence_table)
-    for name, table in zip(PARTS, tables, strict=True):
-        lines = table(trial)
-        print(f"\n{name}\n", *lines, sep="\n")
-        replace_part(page, name, lines)
-    save_figure(draw(trial), page.parent / FIGURE)
+    every = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
+    trials = {name: Trial(result for result in every if result["trial"] in (name, None)) for name in TABLES}
+    for name, tables in TABLES.items():
+        for part, table in tables.items():
+            lines = table(trials[name]) if trials[name].runs else ["No run has been measured yet."]
+            print(f"\n{part}\n", *lines, sep="\n")
+            replace_part(page, part, lines)
+    save_figure(draw(trials["nano"]), page.parent / FIGURE)

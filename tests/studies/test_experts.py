@@ -11,7 +11,7 @@ import experts
 import lightning as L
 import pytest
 import torch
-from experts import FORMS, LARGE, LARGE_FACTOR, NO_BIAS, form_of, large_start, main, recipe
+from experts import FORMS, LARGE, LARGE_FACTOR, NO_BIAS, TRIALS, form_of, large_start, main, recipe, trial_of
 from experts_measures import attention_weights, changed_gates, gate_of_choice, influence_numbers, routing_numbers
 from experts_report import PARTS, Trial, draw, experts_table, tasks_table, trial_table, write_report
 from PIL import Image
@@ -30,7 +30,7 @@ def pairs(count: int = 3) -> list[tuple[str, Tensor, Tensor]]:
 
 
 def model(**changes: Any) -> MoCEIR:
-    config = recipe("published", 0).model
+    config = recipe("nano", "published", 0).model
     assert not isinstance(config, str)
     assert config is not None
     torch.manual_seed(0)
@@ -44,20 +44,21 @@ def model(**changes: Any) -> MoCEIR:
 # --- measures ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("trial", TRIALS)
 @pytest.mark.parametrize("form", FORMS)
-def test_forms_are_named_as_they_are_built(form: str) -> None:
+def test_forms_are_named_as_they_are_built(trial: str, form: str) -> None:
     for name in (form, form + NO_BIAS):
-        config = recipe(name, 7).model
+        config = recipe(trial, name, 7).model
         assert config is not None
         assert not isinstance(config, str)
-        assert form_of(ModelFile(model=config)) == name
-        assert recipe(name, 7).seed == 7
+        description = ModelFile(model=config, training=recipe(trial, name, 7).model_dump(mode="json"))
+        assert (trial_of(description), form_of(description)) == (trial, name)
+        assert recipe(trial, name, 7).seed == 7
         assert config.complexity_bias == (name == form)
 
 
 def test_a_large_start_changes_only_what_experts_add(tmp_path: Path) -> None:
-    trial = recipe("added_st" + LARGE, 7)
-    folder = large_start(trial, tmp_path / f"start{LARGE}")
+    folder = large_start(recipe("nano", "added_st" + LARGE, 7), tmp_path / f"start{LARGE}")
     description = ModelFile(model=read_description(folder).model, provenance={"start": str(folder)})
     assert form_of(description) == "added_st" + LARGE
     L.seed_everything(7, verbose=False)
@@ -143,6 +144,7 @@ def result(name: str, seed: int | None, gain: float = 0.0) -> dict[str, Any]:
     """A run with two tasks of two pictures, better by a gain than the published form of that seed."""
     base = 30 + (seed or 0)
     return {
+        "trial": "nano",
         "name": name,
         "seed": seed,
         "steps": 1200,
@@ -246,7 +248,7 @@ def test_one_command_measures_what_is_finished(
     monkeypatch.setattr(experts, "PAGE", page)
     (tmp_path / "results").mkdir()
     for form in ("published", "added"):
-        settings = recipe(form, 1)
+        settings = recipe("nano", form, 1)
         network = model(join=form)
         description = ModelFile(model=network.config, training=settings.model_dump(mode="json"))
         save(network, tmp_path / "runs" / f"{form}-1" / "best", description)
@@ -264,7 +266,7 @@ def test_one_command_measures_what_is_finished(
         torch.set_num_threads(threads)
     assert "values-1: not finished" in printed
     assert capsys.readouterr().out.count("measured before") == 2
-    assert {path.name for path in (tmp_path / "results").iterdir()} == {"published-1.json", "added-1.json"}
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"nano-published-1.json", "nano-added-1.json"}
     text = page.read_text(encoding="utf-8")
     assert text.count("\n| added |") == 2
     assert any(verdict in text for verdict in ("not yet (1 of 3 seeds)", "does not win"))

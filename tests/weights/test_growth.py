@@ -68,6 +68,18 @@ def test_two_experts_of_a_width_that_four_does_not_divide() -> None:
     torch.testing.assert_close(restored(grown, images)[0], before, rtol=0, atol=1e-5 * float(before.abs().max()))
 
 
+@pytest.mark.parametrize("top_k", [1, 2])
+@pytest.mark.parametrize("join", ["published", "added"])
+def test_the_gate_of_the_published_join_becomes_straight_through(join: str, top_k: int) -> None:
+    model = network(top_k=top_k)
+    images = torch.rand(2, 3, 21, 34, generator=torch.Generator().manual_seed(0))
+    grown = grow(model, model.config.model_copy(update={"join": join, "gate": "straight_through"}))
+    before, routes = restored(model, images)
+    after, same = restored(grown, images)
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-5 * float(before.abs().max()))
+    assert all(torch.equal(a, b) for a, b in zip(routes, same, strict=True))
+
+
 @pytest.mark.parametrize("gate", ["softmax", "straight_through"])
 @pytest.mark.parametrize("top_k", [1, 2])
 def test_the_published_join_grows_into_the_added_one_exactly(top_k: int, gate: str) -> None:
@@ -136,10 +148,22 @@ def test_copies_learn_different_things_and_new_blocks_wake() -> None:
         ({"dim": 16, "top_k": 2}, "top_k 1 to 2"),
         ({"dim": 8, "scale": 2}, "dim 16 to 8"),
         ({"dim": 16, "join": "values"}, "join published to values"),
-        ({"dim": 16, "gate": "straight_through"}, "gate softmax to straight_through"),
     ],
 )
 def test_shapes_that_cannot_hold_it(changes: dict[str, object], telling: str) -> None:
     model = network(dim=16)
     with pytest.raises(ConfigError, match=telling):
         grow(model, model.config.model_copy(update=changes))
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "telling"),
+    [
+        ({"join": "added"}, {"gate": "straight_through"}, "gate softmax to straight_through"),
+        ({"gate": "straight_through"}, {"gate": "softmax"}, "gate straight_through to softmax"),
+    ],
+)
+def test_other_changes_of_the_gate_are_refused(own: dict[str, object], other: dict[str, object], telling: str) -> None:
+    model = network(**own)
+    with pytest.raises(ConfigError, match=telling):
+        grow(model, model.config.model_copy(update=other))

@@ -34,7 +34,8 @@ def grow(network: MoCEIR, config: ModelConfig, *, seed: int = 0) -> MoCEIR:
         network: Smaller network, on the CPU. It is not changed.
         config: Shape of the larger network. Its width is a multiple of the width of ``network``, and each stage has at
             least as many blocks. Heads, experts, ``top_k``, ``join``, ``gate`` and ``scale`` are equal, except that
-            ``join`` may change from ``published`` to ``added``, and ``scale`` from 1 to another.
+            ``join`` may change from ``published`` to ``added``, ``gate`` from ``softmax`` to ``straight_through`` where
+            ``network`` has the join ``published``, and ``scale`` from 1 to another.
         seed: Seed of the weights of new blocks and of the shares of copies.
 
     Returns:
@@ -70,11 +71,14 @@ def check_growth(old: ModelConfig, new: ModelConfig) -> None:
         ConfigError: If the width is not a multiple, a stage has fewer blocks, or heads, experts, ``top_k``,
             ``join``, ``gate`` or ``scale`` differ.
     """
-    kept = [(name, getattr(old, name), getattr(new, name)) for name in KEPT]
+    changes = [(name, getattr(old, name), getattr(new, name)) for name in KEPT]
+    exceptions = [("join", "published", "added"), ("scale", 1, new.scale)]
+    if old.join == "published":  # the two gates differ by a factor for all chosen experts, which this join ignores
+        exceptions.append(("gate", "softmax", "straight_through"))
     other = [
         f"{name} {here} to {there}"
-        for name, here, there in kept
-        if here != there and (name, here, there) != ("join", "published", "added") and (name, here) != ("scale", 1)
+        for name, here, there in changes
+        if here != there and (name, here, there) not in exceptions
     ]
     if new.dim % old.dim:
         other.append(f"dim {old.dim} to {new.dim}")
