@@ -1,10 +1,11 @@
 """Compare stretches that go on from each other with one run of the same length, in a plot of their losses.
 
-    python studies/stretches.py PHOTOGRAPHS -o runs/stretches-study --minutes 2 --parts 3 --processes 2
+    python studies/stretches.py PHOTOGRAPHS -o runs/stretches-study --minutes 10 --parts 3 --set precision=bfloat16
 
 Trains one stretch of ``minutes x parts``, then ``parts`` stretches of ``minutes`` in a row, by the same recipe, and
-draws losses over steps. With continuation working, the curves lie on each other within noise up to the decays, and the
-final scores differ by as much as two seeds would. Finished runs are not trained again.
+draws losses over steps. All runs see the same samples at the same step, so the noise of the losses is the same, and
+their differences, in the lower plot, show more than the curves. With continuation working, they are small up to the
+decays, and the final scores differ by as much as two seeds would. Finished runs are not trained again.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from moceir.files import whole_file
+from moceir.insight.figures import GROUP_COLOURS, INK, page_style, save_figure
 from moceir.training.stretch import STATE_FILE
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "stretches.yaml"
 WINDOW = 15
-"""Logged losses that are averaged for the plot; each is the mean of up to 50 steps."""
+"""Logged losses that are averaged for the plot."""
 
 
 def main() -> None:
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--start", default=None, help="model to begin with; else random weights")
     parser.add_argument("--model", default="nano", help="preset to train, if --start is not given")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--figure", type=Path, help="file to draw into; else stretches.png in the output folder")
     options = parser.parse_args()
 
     begin = ["--start", options.start] if options.start else ["--set", f"model={options.model}"]
@@ -48,7 +50,8 @@ def main() -> None:
     for number, name in enumerate(names):
         state = options.output / names[number - 1] / STATE_FILE
         train(options, name, seconds, ["--continue", str(state)] if number else begin)
-    draw(options.output, names)
+    report(options.output, names)
+    save_figure(draw(options.output, names), options.figure or options.output / "stretches.png")
 
 
 def train(options: argparse.Namespace, name: str, seconds: float, begin: list[str]) -> None:
@@ -62,39 +65,51 @@ def train(options: argparse.Namespace, name: str, seconds: float, begin: list[st
     subprocess.run(command, check=True)  # noqa: S603 - the words above
 
 
-def losses(folder: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Read steps and losses of a run."""
+def losses(folder: Path) -> dict[int, float]:
+    """Read the losses of a run by step."""
     board = EventAccumulator(str(folder / "logs"), size_guidance={"scalars": 0})
     board.Reload()
-    events = board.Scalars("loss/total")
-    return np.array([e.step for e in events]), np.array([e.value for e in events])
+    return {event.step: event.value for event in board.Scalars("loss/total")}
 
 
-def draw(output: Path, parts: list[str]) -> None:
-    """Draw the losses of all runs and print their scores."""
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the choice of how to draw
-
-    figure, axes = plt.subplots(figsize=(8, 4.5))
+def report(output: Path, parts: list[str]) -> None:
+    """Print the score of each run and its loss, beside that of the whole run at the same steps."""
+    whole = losses(output / "whole")
     for name in ("whole", *parts):
-        steps, values = losses(output / name)
-        window = max(1, min(WINDOW, len(values) // 4))
-        smooth = np.convolve(values, np.ones(window) / window, mode="valid")
-        style = {"color": "black", "linewidth": 2.5, "alpha": 0.4} if name == "whole" else {}
-        axes.plot(steps[window - 1 :], smooth, label=name, **style)
         board = EventAccumulator(str(output / name / "logs"))
         board.Reload()
-        score = board.Scalars("val/psnr_db")[-1]
-        print(f"{name}: {score.value:.3f} dB after step {score.step}, loss of the last tenth {_last(values):.4f}")
-    axes.set(xlabel="step", ylabel="loss", yscale="log")
-    axes.legend()
-    figure.tight_layout()
-    with whole_file(output / "stretches.png") as part:
-        figure.savefig(part, dpi=120)
+        score, own = board.Scalars("val/psnr_db")[-1], losses(output / name)
+        shared = [own[step] / whole[step] for step in own.keys() & whole.keys()]
+        print(
+            f"{name}: {score.value:.3f} dB after step {score.step}; loss relative to the whole run at {len(shared)} "
+            f"common steps: {np.mean(shared):.4f} +- {np.std(shared) / len(shared) ** 0.5:.4f}"
+        )
 
 
-def _last(values: NDArray[Any]) -> float:
-    return float(values[-max(1, len(values) // 10) :].mean())
+def smooth(values: list[float]) -> NDArray[Any]:
+    """Average over neighbours; as long as the input."""
+    window = np.ones(min(WINDOW, len(values)))
+    return np.convolve(values, window, mode="same") / np.convolve(np.ones(len(values)), window, mode="same")
+
+
+def draw(output: Path, parts: list[str]) -> Figure:
+    """Draw the losses of all runs, and below their differences from the whole run at the same steps."""
+    whole = losses(output / "whole")
+    with page_style():
+        figure = Figure(figsize=(8, 6), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        for name, colour in zip(("whole", *parts), (INK, *GROUP_COLOURS), strict=False):
+            own = losses(output / name)
+            style = {"linewidth": 3, "alpha": 0.5} if name == "whole" else {}
+            upper.plot(list(own), smooth(list(own.values())), label=name, color=colour, **style)
+            steps = [step for step in own if step in whole and name != "whole"]
+            if steps:
+                lower.plot(steps, smooth([100 * (own[step] / whole[step] - 1) for step in steps]), color=colour)
+        lower.axhline(0, color=INK, linewidth=0.8)
+        upper.set(ylabel="loss", yscale="log")
+        lower.set(xlabel="step", ylabel="difference, %")
+        upper.legend()
+    return figure
 
 
 if __name__ == "__main__":

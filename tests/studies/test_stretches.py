@@ -19,11 +19,13 @@ def test_finished_runs_are_drawn_and_not_trained_again(tmp_path: Path) -> None:
     for name, steps, score in (("whole", 90, 25.0), ("part-1", 30, 23.0), ("part-2", 60, 24.5)):
         (tmp_path / name / "best").mkdir(parents=True)
         with SummaryWriter(str(tmp_path / name / "logs")) as board:
-            for step in range(1, steps + 1):
-                board.add_scalar("loss/total", 1 / step, step)
+            for step in range(31 if name == "part-2" else 1, steps + 1):
+                board.add_scalar("loss/total", (1.1 if name == "part-2" else 1) / step, step)
             board.add_scalar("val/psnr_db", score, steps)
     command = [sys.executable, str(SCRIPT), str(tmp_path), "-o", str(tmp_path), "--parts", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[1] == "part-1: 23.000 dB after step 30, loss of the last tenth 0.0345"
+    common = "loss relative to the whole run at 30 common steps: 1.0000 +- 0.0000"
+    assert done.stdout.splitlines()[1] == f"part-1: 23.000 dB after step 30; {common}"
+    assert "part-2: 24.500 dB after step 60; loss relative to the whole run at 30 common steps: 1.1" in done.stdout
     assert image_io.read(tmp_path / "stretches.png").rgb.std() > 10
