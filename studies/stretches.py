@@ -3,9 +3,9 @@
     python studies/stretches.py PHOTOGRAPHS -o runs/stretches-study --minutes 10 --parts 3 --set precision=bfloat16
 
 Trains one stretch of ``minutes x parts``, then ``parts`` stretches of ``minutes`` in a row, by the same recipe, and
-draws losses over steps. All runs see the same samples at the same step, so the noise of the losses is the same, and
-their differences, in the lower plot, show more than the curves. With continuation working, they are small up to the
-decays, and the final scores differ by as much as two seeds would. Finished runs are not trained again.
+draws losses over steps. All runs see the same samples at the same step, so their losses share most of the noise, and
+the lower plot shows the differences. Where a stretch goes on, no curve may rise as it would after a new warm-up.
+Finished runs are not trained again.
 """
 
 from __future__ import annotations
@@ -65,49 +65,45 @@ def train(options: argparse.Namespace, name: str, seconds: float, begin: list[st
     subprocess.run(command, check=True)  # noqa: S603 - the words above
 
 
-def losses(folder: Path) -> dict[int, float]:
-    """Read the losses of a run by step."""
+def losses(folder: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Read steps and losses of a run, each loss averaged with its neighbours."""
     board = EventAccumulator(str(folder / "logs"), size_guidance={"scalars": 0})
     board.Reload()
-    return {event.step: event.value for event in board.Scalars("loss/total")}
+    events = board.Scalars("loss/total")
+    window = np.ones(min(WINDOW, len(events)))
+    sums = np.convolve([event.value for event in events], window, mode="same")
+    return np.array([event.step for event in events]), sums / np.convolve(np.ones(len(events)), window, mode="same")
+
+
+def differences(output: Path, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Compute by how many percent the loss of a stretch is above that of the whole run, at the steps of both."""
+    (whole_steps, whole), (steps, own) = losses(output / "whole"), losses(output / name)
+    both = steps <= whole_steps[-1]
+    return steps[both], 100 * (own[both] / np.interp(steps[both], whole_steps, whole) - 1)
 
 
 def report(output: Path, parts: list[str]) -> None:
-    """Print the score of each run and its loss, beside that of the whole run at the same steps."""
-    whole = losses(output / "whole")
+    """Print the score of each run, and how its loss differs from that of the whole run."""
     for name in ("whole", *parts):
         board = EventAccumulator(str(output / name / "logs"))
         board.Reload()
-        score, own = board.Scalars("val/psnr_db")[-1], losses(output / name)
-        shared = [own[step] / whole[step] for step in own.keys() & whole.keys()]
-        print(
-            f"{name}: {score.value:.3f} dB after step {score.step}; loss relative to the whole run at {len(shared)} "
-            f"common steps: {np.mean(shared):.4f} +- {np.std(shared) / len(shared) ** 0.5:.4f}"
-        )
-
-
-def smooth(values: list[float]) -> NDArray[Any]:
-    """Average over neighbours; as long as the input."""
-    window = np.ones(min(WINDOW, len(values)))
-    return np.convolve(values, window, mode="same") / np.convolve(np.ones(len(values)), window, mode="same")
+        score = board.Scalars("val/psnr_db")[-1]
+        above = "" if name == "whole" else f", loss {differences(output, name)[1].mean():+.1f} % of the whole run's"
+        print(f"{name}: {score.value:.3f} dB after step {score.step}{above}")
 
 
 def draw(output: Path, parts: list[str]) -> Figure:
-    """Draw the losses of all runs, and below their differences from the whole run at the same steps."""
-    whole = losses(output / "whole")
+    """Draw the losses of all runs, and below their differences from the whole run."""
     with page_style():
         figure = Figure(figsize=(8, 6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-        for name, colour in zip(("whole", *parts), (INK, *GROUP_COLOURS), strict=False):
-            own = losses(output / name)
-            style = {"linewidth": 3, "alpha": 0.5} if name == "whole" else {}
-            upper.plot(list(own), smooth(list(own.values())), label=name, color=colour, **style)
-            steps = [step for step in own if step in whole and name != "whole"]
-            if steps:
-                lower.plot(steps, smooth([100 * (own[step] / whole[step] - 1) for step in steps]), color=colour)
+        upper.plot(*losses(output / "whole"), label="whole", color=INK, linewidth=3, alpha=0.5)
+        for name, colour in zip(parts, GROUP_COLOURS, strict=False):
+            upper.plot(*losses(output / name), label=name, color=colour)
+            lower.plot(*differences(output, name), color=colour)
         lower.axhline(0, color=INK, linewidth=0.8)
-        upper.set(ylabel="loss", yscale="log")
-        lower.set(xlabel="step", ylabel="difference, %")
+        upper.set(ylabel=f"loss, mean of {WINDOW} logged values")
+        lower.set(xlabel="step", ylabel="difference from whole, %")
         upper.legend()
     return figure
 
