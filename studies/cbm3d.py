@@ -61,7 +61,7 @@ def table(measured: Mapping[str, Any]) -> list[str]:
         scores = [f"{results[name]['psnr_db']:.2f} / {results[name]['ssim']:.3f}" for name in names]
         rows.append([method, *scores, f"{mean(results[name]['processor_seconds'] for name in names):.1f}"])
     lead = (
-        f"Weights {measured['weights']}. {measured['pictures']} pictures of CBSD68 (each {measured['every']}th), "
+        f"Weights {measured['weights']}. {measured['pictures']} pictures of CBSD68 (every {measured['every']}th), "
         f"PSNR in dB / SSIM, published protocol, seed {measured['seed']}; processor seconds per picture on "
         f"{measured['machine']['cpu']}."
     )
