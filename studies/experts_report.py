@@ -250,7 +250,7 @@ def influence_table(trial: Trial) -> list[str]:
 def draw(trial: Trial) -> Figure:
     """Draw the gains by form and seed, and how much forced experts change each form."""
     with page_style():
-        figure = Figure(figsize=(9.5, 3.6), layout="constrained")
+        figure = Figure(figsize=(9.5, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         _draw_gains(left, trial)
         _draw_forced(right, trial)
@@ -271,7 +271,7 @@ def _draw_gains(axes: Axes, trial: Trial) -> None:
     axes.set(
         title="PSNR, mean over tasks", ylabel="difference to published, dB", xlim=(-0.5, len(trial.compared) - 0.5)
     )
-    axes.set_xticks(range(len(trial.compared)), trial.compared)
+    axes.set_xticks(range(len(trial.compared)), trial.compared, rotation=25, horizontalalignment="right")
     axes.grid(axis="y", alpha=0.2)
 
 
@@ -290,7 +290,7 @@ def _draw_forced(axes: Axes, trial: Trial) -> None:
     axes.set_yscale("symlog", linthresh=0.01)
     axes.set(title="one expert everywhere, by expert and task", ylabel="change of PSNR, dB (size)", ylim=(0, None))
     axes.set(xlim=(-0.5, len(trial.runs) - 0.5))
-    axes.set_xticks(range(len(trial.runs)), list(trial.runs))
+    axes.set_xticks(range(len(trial.runs)), list(trial.runs), rotation=25, horizontalalignment="right")
     axes.grid(axis="y", alpha=0.2)
 
 
