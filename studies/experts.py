@@ -17,7 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -33,13 +34,41 @@ from moceir.insight.signatures import fingerprint
 from moceir.machine.allocator import keep_freed_memory
 from moceir.models.experts import Expert
 from moceir.models.network import MoCEIR
+from moceir.models.presets import preset
 from moceir.recipe import Recipe, load_recipe
 from moceir.training.run import LAST, TrainOptions, train
 from moceir.weights import WEIGHTS_FILE, ModelFile, bundled_models, read_description, resolve, save
 
 ROOT = Path(__file__).parents[1]
-TRIALS: Mapping[str, str | None] = {"nano": None, "tiny": None, "grown": "tiny"}
-"""The bundled weights that the runs of each trial begin with; None for random ones."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of a trial have in common: a recipe, changes to it, and the bundled weights to begin with."""
+
+    recipe: Path
+    changes: Sequence[str] = ()
+    start: str | None = None
+
+
+NANO = ROOT / "studies" / "experts-nano.yaml"
+TINY = "model=" + json.dumps(preset("tiny").model_dump(mode="json"))
+TRIALS: Mapping[str, Setting] = {
+    "nano": Setting(NANO),
+    "tiny": Setting(NANO, [TINY, "precision=bfloat16"]),
+    "grown": Setting(
+        ROOT / "recipes" / "real.yaml",
+        [
+            TINY,
+            "steps=600",
+            "stages=[{share: 1, patch_px: 128, batch: 8}]",
+            "optimizer={lr: 2.0e-4, warmup_share: 0.1}",
+            "ema_decay=0.99",
+            "epoch_steps=300",
+        ],
+        start="tiny",
+    ),
+}
 RESULTS = ROOT / "studies" / "results" / "experts"
 PAGE = ROOT / "docs" / "experts.md"
 FORMS: Mapping[str, Mapping[str, str]] = {
@@ -59,8 +88,8 @@ def recipe(trial: str, form: str, seed: int) -> Recipe:
     """Return the recipe of a run."""
     shape = FORMS[form.removesuffix(LARGE).removesuffix(NO_BIAS)]
     settings = {**shape, "complexity_bias": str(not form.endswith(NO_BIAS)).lower()}
-    path = ROOT / "studies" / f"experts-{trial}.yaml"
-    return load_recipe(path, [f"seed={seed}", *(f"model.{key}={value}" for key, value in settings.items())])
+    own = [f"seed={seed}", *(f"model.{key}={value}" for key, value in settings.items())]
+    return load_recipe(TRIALS[trial].recipe, [*TRIALS[trial].changes, *own])
 
 
 def form_of(description: ModelFile) -> str:
@@ -83,9 +112,7 @@ def trial_of(description: ModelFile) -> str:
         expected = recipe(trial, form_of(description), description.training["seed"])
         if expected.model_dump(mode="json") == description.training:
             return trial
-    raise SystemExit(
-        "a run was trained by none of the recipes studies/experts-*.yaml: " + json.dumps(description.training)
-    )
+    raise SystemExit(f"a run was trained by the recipe of no trial, but by {json.dumps(description.training)}")
 
 
 def large_start(settings: Recipe, folder: Path) -> Path:
@@ -108,7 +135,7 @@ def run_train(arguments: argparse.Namespace) -> None:
     """Train one form with one seed."""
     trial, form, seed = arguments.trial, arguments.form, arguments.seed
     folder, settings = arguments.output / f"{trial}-{form}-{seed}", recipe(trial, form, seed)
-    start, resume = TRIALS[trial], (folder / LAST).exists()
+    start, resume = TRIALS[trial].start, (folder / LAST).exists()
     if form.endswith(LARGE):
         if start:
             raise SystemExit(f"experts that start large need random weights; the trial {trial} begins with {start}")

@@ -142,7 +142,7 @@ def conclusion(trial: Trial) -> str:
 
 
 def tasks_table(trial: Trial) -> list[str]:
-    """Compare the forms by task and in the mean over tasks, in the mean over the seeds that both have."""
+    """Compare the forms by task, and over all tasks: means over the seeds that both forms have."""
     runs = trial.runs[BASE]
     tasks = tasks_of(next(iter(runs.values())))
     rows: list[list[str]] = []
