@@ -76,6 +76,8 @@ FORMS: Mapping[str, Mapping[str, str]] = {
     "added": {"join": "added", "gate": "softmax"},
     "added_st": {"join": "added", "gate": "straight_through"},
     "values": {"join": "values", "gate": "softmax"},
+    "residual": {"join": "published", "gate": "residual"},
+    "added_residual": {"join": "added", "gate": "residual"},
 }
 """Settings of `ModelConfig` by form."""
 LARGE = "_large"

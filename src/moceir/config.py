@@ -43,9 +43,10 @@ class ModelConfig(StrictModel):
     """Path of the experts' features to the output of a routed block: ``published`` uses them as queries of the
     cross-attention only; ``added`` also adds them through a projection that starts at zero; ``values`` takes the
     values of the cross-attention from them as well."""
-    gate: Literal["softmax", "straight_through"] = "softmax"
+    gate: Literal["softmax", "straight_through", "residual"] = "softmax"
     """Factor that multiplies an expert's features: ``softmax`` is its share among all experts; ``straight_through`` is
-    its share among the chosen ones (1 for a single expert) with the gradient of the softmax."""
+    its share among the chosen ones (1 for a single expert) with the gradient of the softmax; ``residual`` is the same
+    number, but its gradient comes only from what the expert adds to its input."""
 
     scale: Literal[1, 2, 3, 4] = 1
     """Factor by which the network enlarges both sides of the picture; 1 restores at the same size, as published."""

@@ -75,7 +75,9 @@ def test_another_shape_has_no_preset(tmp_path: Path) -> None:
     assert "no preset (dim 16, blocks 1, 1, 1, 1, 1, 1, 1, 1)" in result.stdout
 
 
-@pytest.mark.parametrize("change", [{"join": "added"}, {"join": "values"}, {"gate": "straight_through"}])
+@pytest.mark.parametrize(
+    "change", [{"join": "added"}, {"join": "values"}, {"gate": "straight_through"}, {"gate": "residual"}]
+)
 def test_what_the_published_code_does_not_know_is_refused(change: dict[str, str], tmp_path: Path) -> None:
     config = preset("nano").model_copy(update=change)
     save(MoCEIR(config), tmp_path / "own", ModelFile(model=config))

@@ -111,6 +111,7 @@ def test_only_the_chosen_expert_works(spread: MoCEIR, spread_file: Path, expert:
         ({"scale": 3}, False),
         ({"scale": 4}, True),
         ({"join": "values", "gate": "straight_through"}, False),
+        ({"gate": "residual"}, False),
         ({"top_k": 2, "gate": "straight_through"}, False),
         ({"join": "added", "top_k": 3, "experts": 3}, True),
         ({"join": "values", "top_k": 2, "gate": "straight_through"}, True),

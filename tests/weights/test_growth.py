@@ -69,11 +69,12 @@ def test_two_experts_of_a_width_that_four_does_not_divide() -> None:
 
 
 @pytest.mark.parametrize("top_k", [1, 2])
+@pytest.mark.parametrize("gate", ["straight_through", "residual"])
 @pytest.mark.parametrize("join", ["published", "added"])
-def test_the_gate_of_the_published_join_becomes_straight_through(join: str, top_k: int) -> None:
+def test_the_gate_of_the_published_join_becomes_another(join: str, gate: str, top_k: int) -> None:
     model = network(top_k=top_k)
     images = torch.rand(2, 3, 21, 34, generator=torch.Generator().manual_seed(0))
-    grown = grow(model, model.config.model_copy(update={"join": join, "gate": "straight_through"}))
+    grown = grow(model, model.config.model_copy(update={"join": join, "gate": gate}))
     before, routes = restored(model, images)
     after, same = restored(grown, images)
     torch.testing.assert_close(after, before, rtol=0, atol=1e-5 * float(before.abs().max()))
@@ -93,6 +94,16 @@ def test_the_published_join_grows_into_the_added_one_exactly(top_k: int, gate: s
     grown.train()
     (grown(images.double()) - images).square().mean().backward()
     assert grown.get_parameter("decoder.0.blocks.0.added.weight").grad.any(), "the new path can wake"
+
+
+@pytest.mark.parametrize("join", ["published", "added", "values"])
+def test_straight_through_gates_become_residual(join: str) -> None:
+    model = network(join=join, gate="straight_through")
+    images = torch.rand(2, 3, 21, 34, generator=torch.Generator().manual_seed(0))
+    before, routes = restored(model, images)
+    after, same = restored(grow(model, model.config.model_copy(update={"gate": "residual"})), images)
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-5 * float(before.abs().max()))
+    assert all(torch.equal(a, b) for a, b in zip(routes, same, strict=True))
 
 
 @pytest.mark.parametrize("join", ["added", "values"])

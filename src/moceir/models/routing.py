@@ -183,7 +183,7 @@ class Router(nn.Module):
         super().__init__()
         self.top_k = config.top_k
         self.bias_to_cheap = config.complexity_bias
-        self.straight_through = config.gate == "straight_through"
+        self.straight_through = config.gate != "softmax"
         self.noise_std = 1 / config.experts
         self.from_features = nn.Linear(config.channels(level), config.experts, bias=False)
         self.from_frequency = nn.Linear(config.channels(3), config.experts, bias=False)
@@ -236,6 +236,7 @@ class ExpertMixture(nn.Module):
         sizes = [sum(p.numel() for p in expert.parameters()) for expert in self.experts]
         self.router = Router(config, level, [size / max(sizes) for size in sizes])
         self.out = conv1x1(channels, channels, bias=False)
+        self.residual = config.gate == "residual"
 
     def forward(
         self, x: Tensor, shared: Tensor, embedding: Tensor, request: RoutingRequest
@@ -249,4 +250,11 @@ class ExpertMixture(nn.Module):
                 gate = decision.gates[image, choice].view(-1, 1, 1, 1)
                 refined = gate * expert(x[image], shared[image])
                 mixed = mixed.index_add(0, image, refined.to(mixed.dtype))  # types may differ under autocast
-        return self.out(mixed), decision
+        return self.out(self.completed(mixed, x, decision.gates)), decision
+
+    def completed(self, mixed: Tensor, x: Tensor, gates: Tensor) -> Tensor:
+        """With residual gates ``(B, k)``, add the input ``(B, C, H, W)`` times what the gates lack to 1.
+
+        They sum to 1, so this changes no value, but it takes ``x``, which all experts add, out of the gates' gradient.
+        """
+        return mixed + (1 - gates.sum(dim=-1)).view(-1, 1, 1, 1) * x if self.residual else mixed

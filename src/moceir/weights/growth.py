@@ -34,8 +34,9 @@ def grow(network: MoCEIR, config: ModelConfig, *, seed: int = 0) -> MoCEIR:
         network: Smaller network, on the CPU. It is not changed.
         config: Shape of the larger network. Its width is a multiple of the width of ``network``, and each stage has at
             least as many blocks. Heads, experts, ``top_k``, ``join``, ``gate`` and ``scale`` are equal, except that
-            ``join`` may change from ``published`` to ``added``, ``gate`` from ``softmax`` to ``straight_through`` where
-            ``network`` has the join ``published``, and ``scale`` from 1 to another.
+            ``join`` may change from ``published`` to ``added``, ``gate`` from ``straight_through`` to ``residual``, or
+            from ``softmax`` to one of these where ``network`` has the join ``published``, and ``scale`` from 1 to
+            another.
         seed: Seed of the weights of new blocks and of the shares of copies.
 
     Returns:
@@ -72,9 +73,9 @@ def check_growth(old: ModelConfig, new: ModelConfig) -> None:
             ``join``, ``gate`` or ``scale`` differ.
     """
     changes = [(name, getattr(old, name), getattr(new, name)) for name in KEPT]
-    exceptions = [("join", "published", "added"), ("scale", 1, new.scale)]
-    if old.join == "published":  # the two gates differ by a factor for all chosen experts, which this join ignores
-        exceptions.append(("gate", "softmax", "straight_through"))
+    exceptions = [("join", "published", "added"), ("scale", 1, new.scale), ("gate", "straight_through", "residual")]
+    if old.join == "published":  # softmax differs by a factor for all chosen experts, which this join ignores
+        exceptions += [("gate", "softmax", "straight_through"), ("gate", "softmax", "residual")]
     other = [
         f"{name} {here} to {there}"
         for name, here, there in changes

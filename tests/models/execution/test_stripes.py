@@ -26,6 +26,7 @@ CONFIGS = {
         top_k=2,
     ),
     "experts added, gates of 1": preset("nano").model_copy(update={"join": "added", "gate": "straight_through"}),
+    "residual gates of two experts": preset("nano").model_copy(update={"gate": "residual", "top_k": 2}),
     "values of experts": preset("nano").model_copy(update={"join": "values"}),
     "enlarging by 3": preset("nano").model_copy(update={"scale": 3}),
 }

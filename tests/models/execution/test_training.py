@@ -11,7 +11,7 @@ from moceir.models.execution.training import CosinesWithGradient
 from moceir.models.network import MoCEIR
 
 
-@pytest.mark.parametrize("gate", ["softmax", "straight_through"])
+@pytest.mark.parametrize("gate", ["softmax", "straight_through", "residual"])
 @pytest.mark.parametrize("join", ["published", "added", "values"])
 @pytest.mark.parametrize("fixed_shapes", [False, True])
 def test_gradients_are_those_of_the_plain_network(fixed_shapes: bool, join: str, gate: str) -> None:

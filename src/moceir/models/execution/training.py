@@ -105,4 +105,4 @@ class AllAtOnceMixture(ExpertMixture):
         mixed = torch.zeros_like(x)
         for number, expert in enumerate(self.experts):
             mixed = mixed + gates[:, number] * expert(x, shared)
-        return self.out(mixed), decision
+        return self.out(self.completed(mixed, x, decision.gates)), decision
