@@ -158,10 +158,8 @@ def tasks_table(trial: Trial) -> list[str]:
 
 
 def experts_table(trial: Trial) -> list[str]:
-    """Compare how much the experts of the forms matter, and what their routes tell."""
-    models = [(form, list(runs.values())) for form, runs in trial.runs.items()]
-    models += [(f"`{result['name']}`", [result]) for result in trial.others]
-    rows = [[name, str(len(runs)), *expert_cells(runs)] for name, runs in models]
+    """Compare how much the experts of the forms matter, and what effort buys."""
+    rows = [[name, str(len(runs)), *expert_cells(runs)] for name, runs in models_of(trial)]
     header = (
         "",
         "runs",
@@ -169,19 +167,23 @@ def experts_table(trial: Trial) -> list[str]:
         "largest, dB",
         "gate kept: size",
         "largest",
+        "best: gain, dB",
         "levels",
         "high - low: mean, dB",
         "worst task",
         "best task",
-        "bits by route",
-        "by block",
-        "unused",
     )
     return markdown_table(header, rows)
 
 
+def models_of(trial: Trial) -> list[tuple[str, list[Result]]]:
+    """List the forms with their runs, then other models."""
+    forms = [(form, list(runs.values())) for form, runs in trial.runs.items()]
+    return forms + [(f"`{result['name']}`", [result]) for result in trial.others]
+
+
 def expert_cells(runs: Sequence[Result]) -> list[str]:
-    """Format what forcing, effort and routes give: means over runs, and the largest of all."""
+    """Format what forcing and effort give: means over runs, and the largest of all."""
     cells: list[str] = []
     for key in ("forced", "forced_gate_kept"):
         # Where gates cannot differ, both are the same.
@@ -191,17 +193,37 @@ def expert_cells(runs: Sequence[Result]) -> list[str]:
         cells += [spread(sizes, ".3f"), f"{max(every, key=abs):+.3f}"]
     gains = [effort_gains(run) for run in runs]
     ends = [pick((gain, task) for run in gains for task, gain in run.items()) for pick in (min, max)]
-    told = [{name: bits - chance for name, (bits, chance, _) in run["information"].items()} for run in runs]
-    blocks = [mean(value for name, value in run.items() if name != WHOLE) for run in told]
     return [
         *cells,
+        spread([mean(best_gains(run).values()) for run in runs]),
         f"{mean(run['levels'] for run in runs):.3f}",
         spread([mean(run.values()) for run in gains]),
         *(f"{gain:+.3f} ({task})" for gain, task in ends),
-        spread([run[WHOLE] for run in told], ".2f"),
-        spread(blocks, ".2f"),
-        f"{mean(len(run['unused']) for run in runs):.1f}",
     ]
+
+
+def routes_table(trial: Trial) -> list[str]:
+    """Compare what the routes of the forms tell, and what they cost."""
+    rows: list[list[str]] = []
+    for name, runs in models_of(trial):
+        told = [{part: bits - chance for part, (bits, chance, _) in run["information"].items()} for run in runs]
+        blocks = [mean(value for part, value in run.items() if part != WHOLE) for run in told]
+        rows.append(
+            [
+                name,
+                spread([run[WHOLE] for run in told], ".2f"),
+                spread(blocks, ".2f"),
+                f"{mean(len(run['unused']) for run in runs):.1f}",
+                f"{mean(gmacs for run in runs for _, gmacs in run['effort']['0'].values()):.3f}",
+            ]
+        )
+    return markdown_table(("", "bits by route", "by block", "unused", "GMACs"), rows)
+
+
+def best_gains(run: Result) -> dict[str, float]:
+    """Compute for each task what the best single expert, chosen afterwards, gains over the routers' choice, in dB."""
+    forced = run.get("forced_gate_kept", run["forced"])
+    return {task: max(0.0, *(by_task[task] for by_task in forced.values())) for task in tasks_of(run)}
 
 
 def effort_gains(run: Result) -> dict[str, float]:
@@ -302,9 +324,15 @@ def _style(seed: int) -> tuple[str, str]:
 # --- page -------------------------------------------------------------------------------------------------------------
 
 TABLES: Mapping[str, Mapping[str, Callable[[Trial], list[str]]]] = {
-    "nano": {"trial": trial_table, "tasks": tasks_table, "experts": experts_table, "influence": influence_table},
-    "tiny": {"tasks of tiny": tasks_table, "experts of tiny": experts_table},
-    "grown": {"tasks of grown": tasks_table, "experts of grown": experts_table},
+    "nano": {
+        "trial": trial_table,
+        "tasks": tasks_table,
+        "experts": experts_table,
+        "routes": routes_table,
+        "influence": influence_table,
+    },
+    "tiny": {"tasks of tiny": tasks_table, "experts of tiny": experts_table, "routes of tiny": routes_table},
+    "grown": {"tasks of grown": tasks_table, "experts of grown": experts_table, "routes of grown": routes_table},
 }
 """The tables of each trial, by the name of their place on the page."""
 PARTS = tuple(part for tables in TABLES.values() for part in tables)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from experts import FORMS, LARGE, LARGE_FACTOR, NO_BIAS, TRIALS, form_of, large_start, main, recipe, trial_of
 from experts_measures import attention_weights, changed_gates, gate_of_choice, influence_numbers, routing_numbers
-from experts_report import PARTS, Trial, draw, experts_table, tasks_table, trial_table, write_report
+from experts_report import PARTS, Trial, draw, experts_table, routes_table, tasks_table, trial_table, write_report
 from PIL import Image
 from support import write_photographs
 from torch import Tensor
@@ -153,7 +153,11 @@ def result(name: str, seed: int | None, gain: float = 0.0) -> dict[str, Any]:
         "psnr_db": {"rain": [base + gain, base + gain + 0.1], "clean": [40 + 3 * gain, 40 + 3 * gain]},
         "forced": {"expert 0 everywhere": {"rain": -0.2, "clean": 0.1}},
         "levels": 0.5,
-        "effort": {"-1": {"rain": [30, 1], "clean": [40, 1]}, "1": {"rain": [30.3, 1.2], "clean": [40.1, 1.2]}},
+        "effort": {
+            "-1": {"rain": [30, 1], "clean": [40, 1]},
+            "0": {"rain": [30.2, 1.1], "clean": [40, 1]},
+            "1": {"rain": [30.3, 1.2], "clean": [40.1, 1.2]},
+        },
         "information": {"block 0 (1/4)": [1.5, 0.5, 0.6], "whole route": [2.0, 0.8, 0.9]},
         "unused": [[0, 1]],
         "router_gradient": 1e-17,
@@ -205,11 +209,15 @@ def test_tables_show_differences_and_their_spread() -> None:
     assert "no form wins" in trial_table(trial([0.0, 0.2, -0.2]))[0]
 
 
-def test_experts_table_takes_effort_and_information_from_the_results() -> None:
+def test_experts_table_takes_forced_experts_and_effort_from_the_results() -> None:
     row = rows(experts_table(trial([0.1])))["added"]
     assert row[:3] == ["1", "0.150", "-0.200"]
-    assert row[6:9] == ["+0.200", "+0.100 (clean)", "+0.300 (rain)"]
-    assert row[9:] == ["1.20", "1.00", "1.0"]
+    assert row[5] == "+0.050", "expert 0 gains 0.1 dB on clean pictures; in rain, the routers' choice is better"
+    assert row[7:] == ["+0.200", "+0.100 (clean)", "+0.300 (rain)"]
+
+
+def test_routes_table_takes_information_and_cost_from_the_results() -> None:
+    assert rows(routes_table(trial([0.1])))["added"] == ["1.20", "1.00", "1.0", "1.050"]
 
 
 def test_the_figure_draws_each_seed() -> None:
@@ -268,5 +276,5 @@ def test_one_command_measures_what_is_finished(
     assert capsys.readouterr().out.count("measured before") == 2
     assert {path.name for path in (tmp_path / "results").iterdir()} == {"nano-published-1.json", "nano-added-1.json"}
     text = page.read_text(encoding="utf-8")
-    assert text.count("\n| added |") == 2
+    assert text.count("\n| added |") == 3, "quality, experts, routes"
     assert any(verdict in text for verdict in ("not yet (1 of 3 seeds)", "does not win"))
