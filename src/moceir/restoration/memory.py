@@ -12,7 +12,7 @@ IMAGE_BYTES = 24
 """Bytes per pixel of the picture and its padded copy, as 32-bit floats."""
 ENLARGED_BYTES = 36
 """Bytes per pixel of an enlarged picture: the result of the tail and its copy in [0, 1], as 32-bit floats, and as much
-again as one of them, because the allocator does not reuse its memory in some runs (about one of five)."""
+again as one of them: peaks of the same picture differ by nearly that much between runs."""
 SLACK = 1.1
 """Factor for what the allocator needs beyond what is asked of it."""
 WINDOW_STRIPES = 12
