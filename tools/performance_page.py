@@ -93,7 +93,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         GEMM,
     ),
     "memory": (
-        ("preset", lambda row: row["preset"]),
+        ("network", lambda row: row["network"]),
         ("size", _size),
         ("threads", lambda row: str(row["threads"])),
         ("peak MiB", lambda row: f"{row['measured_mib']:.0f}"),

@@ -151,11 +151,14 @@ def test_serve(tmp_path: Path, model_folder: Path) -> None:
 
 @pytest.mark.slow
 def test_memory(tmp_path: Path) -> None:
-    (row,) = rows_of("memory", tmp_path, "--preset", "nano", "--size", "80x56")
-    assert (row["preset"], row["width"], row["height"], row["threads"]) == ("nano", 80, 56, 1)
-    assert row["share"] == pytest.approx(row["measured_mib"] / row["predicted_mib"])
-    assert 0 < row["share"] <= 1
-    assert lines_on_the_page("memory", [row])[0].startswith("| nano | 80x56 | 1 | ")
+    options = ("--preset", "nano", "--model", "tiny-x4", "--size", "80x56", "--repeat", "2")
+    rows = rows_of("memory", tmp_path, *options)
+    assert [row["network"] for row in rows] == ["nano", "tiny-x4"]
+    for row in rows:
+        assert (row["width"], row["height"], row["threads"], row["repeat"]) == (80, 56, 1, 2)
+        assert row["share"] == pytest.approx(row["measured_mib"] / row["predicted_mib"])
+        assert 0 < row["share"] <= 1
+    assert lines_on_the_page("memory", rows)[0].startswith("| nano | 80x56 | 1 | ")
 
 
 @pytest.mark.slow
