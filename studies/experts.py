@@ -57,7 +57,7 @@ TRIALS: Mapping[str, Setting] = {
     "nano": Setting(NANO),
     "tiny": Setting(NANO, [TINY, "precision=bfloat16"]),
     "grown": Setting(
-        ROOT / "recipes" / "real.yaml",
+        ROOT / "studies" / "experts-grown.yaml",
         [
             TINY,
             "steps=600",

@@ -3,12 +3,15 @@
     python tools/average_weights.py START RUN/best -o OUT --share 0.5
 
 A short run gains most for the tasks that it is about and loses a little for others; the average keeps most of both
-(Wortsman et al., arXiv 2109.01903). The description is that of the second model, with both named in ``start``.
+(Wortsman et al., arXiv 2109.01903). With ``--part decoder.0``, all other parts stay as in the first model: what a run
+learned often lies in other parts of the network than what it lost. The description is that of the second model, with
+both named in ``start``.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -17,24 +20,38 @@ from moceir.errors import ConfigError, MoceirError
 from moceir.weights import load, read_description, resolve, save
 
 
-def average(first: str, second: str, target: Path, share: float) -> None:
+def average(first: str, second: str, target: Path, share: float, parts: Sequence[str] = ()) -> None:
     """Write a model folder with ``(1 - share) * first + share * second``.
 
+    Args:
+        first: Name or folder of a model.
+        second: Likewise, of the same shape.
+        target: Folder to write.
+        share: Share of the second, in [0, 1].
+        parts: Modules, for example ``decoder.0``, that are averaged, while all others stay as in ``first``; empty for
+            the whole network.
+
     Raises:
-        ConfigError: If the share is not in [0, 1], or the models differ in shape.
+        ConfigError: If the share is not in [0, 1], the models differ in shape, or the network has no such part.
     """
     networks = [load(name) for name in (first, second)]
     if not 0 <= share <= 1:
         raise ConfigError(f"the share is {share}; give a number from 0 (the first model) to 1 (the second)")
     if networks[0].config != networks[1].config:
         raise ConfigError(f"{first} and {second} have different shapes; only weights of one shape can be averaged")
+    modules = [name for name, _ in networks[0].named_modules() if name]
+    if unknown := set(parts).difference(modules):
+        raise ConfigError(f"the network has no part {min(unknown)!r}; parts are for example {', '.join(modules[:5])}")
+    pairs = zip(networks[0].parameters(), networks[1].named_parameters(), strict=True)
     with torch.no_grad():
-        for ours, theirs in zip(networks[1].parameters(), networks[0].parameters(), strict=True):
-            ours.lerp_(theirs, 1 - share)
+        for ours, (name, theirs) in pairs:
+            if not parts or name.startswith(tuple(f"{part}." for part in parts)):
+                ours.lerp_(theirs, share)
     description = read_description(resolve(second))
-    start = f"{1 - share:g} of {Path(first).name} and {share:g} of {Path(second).name}"
+    where = f" in {', '.join(parts)}" if parts else ""
+    start = f"{1 - share:g} of {Path(first).name} and {share:g} of {Path(second).name}{where}"
     description = description.model_copy(update={"provenance": description.provenance | {"start": start}})
-    save(networks[1], target, description)
+    save(networks[0], target, description)
 
 
 def main() -> None:
@@ -43,10 +60,13 @@ def main() -> None:
     parser.add_argument("first", help="name or folder of a model")
     parser.add_argument("second", help="name or folder of another")
     parser.add_argument("--share", type=float, default=0.5, help="of the second, from 0 to 1")
+    parser.add_argument(
+        "--part", action="append", default=[], help="average only this module, as decoder.0; repeatable"
+    )
     parser.add_argument("--output", "-o", type=Path, required=True, help="model folder to write")
     given = parser.parse_args()
     try:
-        average(given.first, given.second, given.output, given.share)
+        average(given.first, given.second, given.output, given.share, given.part)
     except MoceirError as error:
         raise SystemExit(f"average_weights: {error}") from error
 

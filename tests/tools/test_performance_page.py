@@ -54,7 +54,7 @@ def test_each_command_has_its_newest_result_and_a_name_without_results_leaves_no
     assert performance_page.page() == "Before.\n\nAfter.\n"
 
     machine = {"cpu": "Abacus", "cores": 3, "threads": 2, "torch": "2.0", "instruction_sets": [], "device_name": None}
-    row = {"preset": "tiny", "width": 64, "height": 48, "threads": 2, "measured_mib": 50.4, "predicted_mib": 100.0}
+    row = {"network": "tiny", "width": 64, "height": 48, "threads": 2, "measured_mib": 50.4, "predicted_mib": 100.0}
     for day, share, command in (
         ("01", 0.25, "python x.py --repeat 3"),
         ("02", 0.5, "python x.py --size 8x8"),
