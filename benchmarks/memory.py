@@ -24,7 +24,7 @@ COLUMNS = ("network", "size", "measured MiB", "predicted MiB", "measured / predi
 
 
 def main() -> None:
-    """Measure each preset and size, print a table and write JSON."""
+    """Measure each network and size, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", action="append", help="shape with random weights; repeatable; default: tiny")
     parser.add_argument("--model", action="append", help="model, for example tiny-x4, which enlarges; repeatable")
@@ -35,6 +35,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     add_result_options(parser)
     arguments = parser.parse_args()
+    if arguments.repeat < 1:
+        parser.error(f"--repeat is {arguments.repeat}, but at least one process has to measure")
     sizes = arguments.size or [(64, 64), (256, 256), (768, 256), (1024, 1024), (2048, 512)]
     machine = describe_processor(arguments.threads)
     print_machine(machine)

@@ -4,8 +4,8 @@
 
 A short run gains most for the tasks that it is about and loses a little for others; the average keeps most of both
 (Wortsman et al., arXiv 2109.01903). With ``--part decoder.0``, all other parts stay as in the first model: what a run
-learned often lies in other parts of the network than what it lost. The description is that of the second model, with
-both named in ``start``.
+learned and what it forgot often lie in different parts of the network. The description is that of the second model,
+with both named in ``start``.
 """
 
 from __future__ import annotations
@@ -39,12 +39,11 @@ def average(first: str, second: str, target: Path, share: float, parts: Sequence
         raise ConfigError(f"the share is {share}; give a number from 0 (the first model) to 1 (the second)")
     if networks[0].config != networks[1].config:
         raise ConfigError(f"{first} and {second} have different shapes; only weights of one shape can be averaged")
-    modules = [name for name, _ in networks[0].named_modules() if name]
-    if unknown := set(parts).difference(modules):
-        raise ConfigError(f"the network has no part {min(unknown)!r}; parts are for example {', '.join(modules[:5])}")
-    pairs = zip(networks[0].parameters(), networks[1].named_parameters(), strict=True)
+    if unknown := set(parts).difference(name for name, _ in networks[0].named_modules()):
+        large = ", ".join(name for name, _ in networks[0].named_children())
+        raise ConfigError(f"the network has no part {min(unknown)!r}; parts are {large}, and modules inside them")
     with torch.no_grad():
-        for ours, (name, theirs) in pairs:
+        for ours, (name, theirs) in zip(networks[0].parameters(), networks[1].named_parameters(), strict=True):
             if not parts or name.startswith(tuple(f"{part}." for part in parts)):
                 ours.lerp_(theirs, share)
     description = read_description(resolve(second))

@@ -113,7 +113,7 @@ def train(recipe: Recipe, options: TrainOptions) -> Path:
             warnings.filterwarnings("ignore", category=category, module=r"lightning|torch")
         warnings.filterwarnings("ignore", ".*(does not have many workers|logging interval|exists and is not empty)")
         trainer.fit(module, pairs, ckpt_path=last)
-    network = _network_of(Path(checkpoints[0].best_model_path), config)
+    network = network_of_checkpoint(Path(checkpoints[0].best_model_path), config)
     score = checkpoints[0].best_model_score
     description = ModelFile(
         model=config,
@@ -190,7 +190,7 @@ def _network_config(recipe: Recipe, started: ModelConfig | None) -> ModelConfig:
     return config if recipe.scale is None else config.model_copy(update={"scale": recipe.scale})
 
 
-def _network_of(checkpoint: Path, config: ModelConfig) -> MoCEIR:
+def network_of_checkpoint(checkpoint: Path, config: ModelConfig) -> MoCEIR:
     """Load the network from a checkpoint of this run, with averaged weights if the run averages them."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     network = MoCEIR(config)
